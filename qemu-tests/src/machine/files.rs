@@ -1,0 +1,165 @@
+//! The files of a machine, and how they are made.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::partition;
+use super::spec::{Config, Disk, MachineSpec};
+use crate::tools::{Tools, run};
+
+const CONFIG_DRIVE_SIZE: u64 = 16 << 20;
+
+#[derive(Debug, Clone)]
+pub struct Files {
+    pub directory: PathBuf,
+    pub disk: PathBuf,
+    pub variables: PathBuf,
+    pub console_log: PathBuf,
+    pub qemu_log: PathBuf,
+    pub state: PathBuf,
+    pub sockets: PathBuf,
+    pub console_socket: PathBuf,
+    pub monitor: PathBuf,
+}
+
+impl Files {
+    pub fn new(directory: &Path, sockets: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            disk: directory.join("disk.qcow2"),
+            variables: directory.join("variables.qcow2"),
+            console_log: directory.join("console.log"),
+            qemu_log: directory.join("qemu.log"),
+            state: directory.join("machine.json"),
+            sockets: sockets.to_owned(),
+            console_socket: sockets.join("console"),
+            monitor: sockets.join("monitor"),
+        }
+    }
+
+    pub fn in_directory(directory: &Path) -> Self {
+        Self::new(directory, &socket_directory(directory))
+    }
+
+    pub fn config_drive(&self, spec: &MachineSpec) -> Option<PathBuf> {
+        matches!(spec.config, Config::Drive { .. } | Config::NoCloud { .. })
+            .then(|| self.directory.join("config.img"))
+    }
+
+    /// Makes everything QEMU needs, anew.
+    pub fn prepare(&self, spec: &MachineSpec, tools: &Tools) -> Result<()> {
+        fs::create_dir_all(&self.directory)
+            .with_context(|| format!("creating {}", self.directory.display()))?;
+        make_private(&self.sockets)?;
+        for log in [&self.console_log, &self.qemu_log] {
+            fs::write(log, "").with_context(|| format!("creating {}", log.display()))?;
+        }
+        self.make_disk(spec, tools).context("making the machine's disk")?;
+        let variables = ["convert", "-O", "qcow2", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
+        tools.run("qemu-img", variables.map(Path::new).into_iter().chain([&*self.variables]))?;
+        self.write_config(spec, tools).context("handing the cloud-config over")
+    }
+
+    fn make_disk(&self, spec: &MachineSpec, tools: &Tools) -> Result<()> {
+        match spec.disk {
+            Disk::Overlay => {
+                let mut command = tools.command("qemu-img");
+                command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
+                command.arg(&spec.image).arg(&self.disk).arg(format!("{}G", spec.disk_gib));
+                run(&mut command)?;
+            }
+            Disk::Copy => {
+                let mut copy = Command::new("cp");
+                copy.args(["--reflink=auto", "--sparse=always"]).arg(&spec.image).arg(&self.disk);
+                run(&mut copy)?;
+                let disk = fs::File::options().write(true).open(&self.disk)?;
+                disk.set_len(u64::from(spec.disk_gib) << 30)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Also replaces the configuration of a machine that is off.
+    pub fn write_config(&self, spec: &MachineSpec, tools: &Tools) -> Result<()> {
+        match &spec.config {
+            Config::None => Ok(()),
+            Config::Drive { user_data } => {
+                let facts = json!({"uuid": spec.name, "hostname": spec.name}).to_string();
+                self.make_drive(
+                    "config-2",
+                    &[
+                        ("openstack/latest/user_data", user_data),
+                        ("openstack/latest/meta_data.json", &facts),
+                    ],
+                    tools,
+                )
+            }
+            Config::NoCloud { user_data } => {
+                let facts = format!("instance-id: {0}\nlocal-hostname: {0}\n", spec.name);
+                self.make_drive("cidata", &[("user-data", user_data), ("meta-data", &facts)], tools)
+            }
+            Config::Partition { user_data } => {
+                let mut disk = fs::File::open(&self.disk)?;
+                let start = partition::find(&mut disk, "CONFIG")?.start;
+                let target = format!("{}@@{start}", self.disk.display());
+                copy_into(&target, "user_data", user_data, &self.directory, tools)
+            }
+        }
+    }
+
+    fn make_drive(&self, label: &str, content: &[(&str, &str)], tools: &Tools) -> Result<()> {
+        let drive = self.directory.join("config.img");
+        fs::File::create(&drive)?.set_len(CONFIG_DRIVE_SIZE)?;
+        let drive = drive.to_str().context("the machine's path is not UTF-8")?;
+        tools.run("mkfs.vfat", ["-n", label, drive])?;
+        let mut made = Vec::new();
+        for (name, text) in content {
+            let parents = Path::new(name).ancestors().skip(1).filter(|path| *path != Path::new(""));
+            for parent in parents.collect::<Vec<_>>().into_iter().rev() {
+                if !made.contains(&parent) {
+                    tools.run("mmd", ["-i", drive, &format!("::{}", parent.display())])?;
+                    made.push(parent);
+                }
+            }
+            copy_into(drive, name, text, &self.directory, tools)?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_into(image: &str, name: &str, text: &str, scratch: &Path, tools: &Tools) -> Result<()> {
+    let source = scratch.join("handed-over");
+    fs::File::create(&source)?.write_all(text.as_bytes())?;
+    let mut command = tools.command("mcopy");
+    command.args(["-o", "-i", image]).arg(&source).arg(format!("::{name}"));
+    run(&mut command)?;
+    Ok(())
+}
+
+/// Socket paths are limited to 107 bytes, which a checkout deep in a home directory exceeds.
+pub fn socket_directory(owner: &Path) -> PathBuf {
+    let digest = Sha256::digest(owner.as_os_str().as_encoded_bytes());
+    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    Path::new("/tmp").join(format!("strake-{name}"))
+}
+
+/// A directory of ours that nobody else may enter; `/tmp` is shared.
+pub fn make_private(directory: &Path) -> Result<()> {
+    let what = || format!("making {} a directory of ours alone", directory.display());
+    if let Err(error) = fs::DirBuilder::new().mode(0o700).create(directory)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(what);
+    }
+    let found = fs::symlink_metadata(directory).with_context(what)?;
+    let ours = std::os::unix::fs::MetadataExt::uid(&found) == rustix::process::geteuid().as_raw();
+    anyhow::ensure!(found.is_dir() && ours, "{} belongs to someone else", directory.display());
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Reboots, power cuts and snapshots.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Disk, Losses, Machine, launch};
+use crate::process::ended_within;
+use crate::wait::Deadline;
+
+impl Machine {
+    /// An orderly reboot, until sshd answers again.
+    pub fn reboot(&mut self, deadline: Deadline) -> Result<()> {
+        let before = self.resets();
+        // The connection may or may not survive its own command.
+        self.ssh("sudo systemctl reboot")?;
+        self.wait_for_reset(before, deadline)?;
+        self.wait_for_ssh(deadline)
+    }
+
+    /// An orderly end. The disk stays; [`Machine::power_on`] starts it again.
+    pub fn power_off(&mut self, limit: Duration) -> Result<()> {
+        let losses = std::mem::replace(&mut self.losses, Losses::Expected);
+        self.ssh("sudo systemctl poweroff")?;
+        let ended = ended_within(&self.running.ended, limit)?;
+        self.losses = losses;
+        ensure!(ended, "the machine did not switch itself off in time\n{}", self.state());
+        self.console.update()?;
+        Ok(())
+    }
+
+    /// Takes the power away: nothing the guest had not yet written reaches the disk.
+    pub fn power_cut(&mut self) -> Result<()> {
+        self.running.process.kill().context("ending QEMU")?;
+        self.console.update()?;
+        Ok(())
+    }
+
+    /// Replaces the cloud-config of a machine that is off.
+    pub fn replace_user_data(&mut self, user_data: &str) -> Result<()> {
+        use super::Config::{Drive, NoCloud, None, Partition};
+        match &mut self.spec.config {
+            Drive { user_data: text } | NoCloud { user_data: text } => *text = user_data.into(),
+            Partition { user_data: text } => *text = user_data.into(),
+            None => anyhow::bail!("the machine was made without a cloud-config"),
+        }
+        self.files.write_config(&self.spec, &self.tools)
+    }
+
+    pub fn power_on(&mut self) -> Result<()> {
+        self.checked = self.console.lines().len();
+        self.searched = self.checked;
+        self.running = launch::launch(&self.spec, &self.files, &self.forwards, &self.tools)?;
+        Ok(())
+    }
+
+    /// Keeps disk, firmware variables and memory under `name`, in the machine's own disk.
+    pub fn snapshot(&mut self, name: &str) -> Result<()> {
+        ensure!(self.spec.disk == Disk::Overlay, "only an overlay can hold a snapshot");
+        self.monitor().human(&format!("savevm {name}"))?;
+        Ok(())
+    }
+
+    pub fn restore(&mut self, name: &str) -> Result<()> {
+        self.monitor().human(&format!("loadvm {name}"))?;
+        // A machine saved while running runs on; the console's past stays in its log.
+        self.monitor().human("cont")?;
+        self.skip_lines()
+    }
+}
