@@ -1,0 +1,83 @@
+//! The command line.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::mirror::Mirror;
+use crate::progress::Progress;
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+use crate::{BadInput, sandbox};
+
+/// Build the Strake image.
+#[derive(Debug, Parser)]
+#[command(name = "strake-image", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// Where tools, packages, cached stages and images live [default: target/strake]
+    #[arg(long, global = true, env = "STRAKE_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Debian mirror [default: the one of the host's apt]
+    #[arg(long, global = true, value_name = "URL")]
+    mirror: Option<String>,
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad input or usage";
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Make the tools tree when it is missing and print its path
+    Tools,
+    /// Run a program of the tools tree in this process
+    Tool(ToolArguments),
+}
+
+#[derive(Debug, Args)]
+struct ToolArguments {
+    /// Program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<std::ffi::OsString>,
+}
+
+pub fn main() -> ExitCode {
+    let progress = Progress::on_stderr();
+    match run(Cli::parse(), &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("strake-image: {error:#}");
+            ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli, progress: &Progress) -> Result<()> {
+    let workspace = Workspace::locate(cli.dir)?;
+    let mirror = cli.mirror;
+    let find_mirror = || match &mirror {
+        Some(url) => Mirror::parse(url),
+        None => Mirror::of_host("/etc/apt".as_ref()),
+    };
+    let tools = Tools::prepare(&workspace, find_mirror, progress)?;
+    match cli.command {
+        Subcommands::Tools => println!("{}", tools.tree().display()),
+        Subcommands::Tool(arguments) => return tool(&workspace, &tools, &arguments),
+    }
+    Ok(())
+}
+
+fn tool(workspace: &Workspace, tools: &Tools, arguments: &ToolArguments) -> Result<()> {
+    sandbox::enter(tools.tree(), &[workspace.root()])?;
+    let [program, rest @ ..] = arguments.command.as_slice() else {
+        unreachable!("clap requires one word");
+    };
+    let error = Command::new(program)
+        .args(rest)
+        .env("PATH", sandbox::PATH)
+        .exec();
+    Err(error).with_context(|| format!("running {} in the tools tree", program.display()))
+}
