@@ -28,7 +28,12 @@ impl Console {
         let file = File::open(path)?;
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         inotify::add_watch(&watch, path, WatchFlags::MODIFY)?;
-        Ok(Self { file, watch, plain: Plain::default(), lines: Vec::new() })
+        Ok(Self {
+            file,
+            watch,
+            plain: Plain::default(),
+            lines: Vec::new(),
+        })
     }
 
     /// Reads what was appended. Lines already seen stay in [`Console::lines`].
@@ -141,7 +146,10 @@ mod tests {
         for (raw, expected) in [
             ("plain\r\n", "plain"),
             ("\x1b[0;32m  OK  \x1b[0m] Started\r\n", "  OK  ] Started"),
-            ("\x1b[2J\x1b[01;01H\x1b[=3hBdsDxe: loading\n", "BdsDxe: loading"),
+            (
+                "\x1b[2J\x1b[01;01H\x1b[=3hBdsDxe: loading\n",
+                "BdsDxe: loading",
+            ),
             ("\x1b]0;title\x07shell\n", "shell"),
             ("\x1bcreset\n", "reset"),
             ("a\tb\x08\x00é\n", "a\tbé"),

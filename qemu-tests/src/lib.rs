@@ -13,6 +13,7 @@ pub mod machine;
 pub mod process;
 pub mod qmp;
 pub mod ssh;
+pub mod switch;
 pub mod tools;
 pub mod wait;
 pub mod workspace;

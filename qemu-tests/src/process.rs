@@ -50,7 +50,9 @@ impl ProcessId {
 
     /// Asks the process to end, and ends it when it has not done so within `grace`.
     pub fn stop(self, grace: Duration) -> io::Result<()> {
-        let Ok(descriptor) = self.open() else { return Ok(()) };
+        let Ok(descriptor) = self.open() else {
+            return Ok(());
+        };
         pidfd_send_signal(&descriptor, Signal::TERM)?;
         if !ended_within(&descriptor, grace)? {
             pidfd_send_signal(&descriptor, Signal::KILL)?;
@@ -61,7 +63,9 @@ impl ProcessId {
 
     /// Ends the process without letting it write anything more.
     pub fn kill(self) -> io::Result<()> {
-        let Ok(descriptor) = self.open() else { return Ok(()) };
+        let Ok(descriptor) = self.open() else {
+            return Ok(());
+        };
         pidfd_send_signal(&descriptor, Signal::KILL)?;
         ended_within(&descriptor, Duration::from_secs(10))?;
         Ok(())
@@ -89,7 +93,10 @@ fn start_time(pid: u32) -> io::Result<u64> {
 
 /// `None` for a process that has ended and was not collected by its parent.
 fn parse_start_time(stat: &str) -> Option<u64> {
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .get(stat.rfind(')')? + 1..)?
+        .split_whitespace()
+        .collect();
     match *fields.first()? {
         "Z" | "X" => None,
         _ => fields.get(START_TIME_AFTER_NAME)?.parse().ok(),
@@ -114,7 +121,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let process = ProcessId::of(child.id()).unwrap();
         assert!(process.is_alive());
-        let impostor = ProcessId { started: process.started + 1, ..process };
+        let impostor = ProcessId {
+            started: process.started + 1,
+            ..process
+        };
         assert!(!impostor.is_alive());
         impostor.kill().unwrap();
         assert!(process.is_alive());

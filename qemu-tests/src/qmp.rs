@@ -47,12 +47,19 @@ impl Qmp {
     }
 
     fn over(stream: UnixStream) -> Result<Self, QmpError> {
-        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(QmpError::Io)?;
-        let mut qmp =
-            Self { reader: BufReader::new(stream), partial: Vec::new(), events: VecDeque::new() };
+        stream
+            .set_read_timeout(Some(ANSWER_LIMIT))
+            .map_err(QmpError::Io)?;
+        let mut qmp = Self {
+            reader: BufReader::new(stream),
+            partial: Vec::new(),
+            events: VecDeque::new(),
+        };
         let greeting = qmp.next_message()?;
         if greeting.get("QMP").is_none() {
-            return Err(QmpError::Malformed { line: greeting.to_string() });
+            return Err(QmpError::Malformed {
+                line: greeting.to_string(),
+            });
         }
         qmp.execute("qmp_capabilities", json!({}))?;
         Ok(qmp)
@@ -62,13 +69,21 @@ impl Qmp {
         let request = json!({"execute": command, "arguments": arguments});
         writeln!(self.reader.get_mut(), "{request}").map_err(QmpError::Io)?;
         loop {
-            let Value::Object(mut message) = self.next_message()? else { continue };
+            let Value::Object(mut message) = self.next_message()? else {
+                continue;
+            };
             if let Some(result) = message.remove("return") {
                 return Ok(result);
             }
             if let Some(error) = message.get("error") {
-                let reason = error["desc"].as_str().unwrap_or("no reason given").to_owned();
-                return Err(QmpError::Refused { command: command.to_owned(), reason });
+                let reason = error["desc"]
+                    .as_str()
+                    .unwrap_or("no reason given")
+                    .to_owned();
+                return Err(QmpError::Refused {
+                    command: command.to_owned(),
+                    reason,
+                });
             }
             self.keep_event(message);
         }
@@ -79,14 +94,20 @@ impl Qmp {
         let answer = self.execute("human-monitor-command", json!({"command-line": line}))?;
         let text = answer.as_str().unwrap_or_default().trim().to_owned();
         if text.contains("Error") || text.contains("error") || text.contains("unknown command") {
-            return Err(QmpError::Refused { command: line.to_owned(), reason: text });
+            return Err(QmpError::Refused {
+                command: line.to_owned(),
+                reason: text,
+            });
         }
         Ok(text)
     }
 
     /// The events that have come, without waiting for more.
     pub fn take_events(&mut self) -> Result<Vec<Event>, QmpError> {
-        self.reader.get_ref().set_nonblocking(true).map_err(QmpError::Io)?;
+        self.reader
+            .get_ref()
+            .set_nonblocking(true)
+            .map_err(QmpError::Io)?;
         let read = loop {
             match self.next_message() {
                 Ok(Value::Object(message)) => self.keep_event(message),
@@ -95,7 +116,10 @@ impl Qmp {
                 Err(error) => break Err(error),
             }
         };
-        self.reader.get_ref().set_nonblocking(false).map_err(QmpError::Io)?;
+        self.reader
+            .get_ref()
+            .set_nonblocking(false)
+            .map_err(QmpError::Io)?;
         read.map(|()| self.events.drain(..).collect())
     }
 
@@ -118,8 +142,9 @@ impl Qmp {
             Err(error) => return Err(QmpError::Io(error)),
         }
         let line = std::mem::take(&mut self.partial);
-        serde_json::from_slice(&line)
-            .map_err(|_| QmpError::Malformed { line: String::from_utf8_lossy(&line).into() })
+        serde_json::from_slice(&line).map_err(|_| QmpError::Malformed {
+            line: String::from_utf8_lossy(&line).into(),
+        })
     }
 }
 
@@ -144,11 +169,22 @@ mod tests {
     #[test]
     fn events_between_question_and_answer_are_kept() {
         let (mut qmp, mut qemu) = connected();
-        qemu.write_all(b"{\"event\":\"RESET\",\"data\":{\"guest\":true}}\n{\"return\":{\"a\":1}}\n")
-            .unwrap();
-        assert_eq!(qmp.execute("query-status", json!({})).unwrap(), json!({"a": 1}));
+        qemu.write_all(
+            b"{\"event\":\"RESET\",\"data\":{\"guest\":true}}\n{\"return\":{\"a\":1}}\n",
+        )
+        .unwrap();
+        assert_eq!(
+            qmp.execute("query-status", json!({})).unwrap(),
+            json!({"a": 1})
+        );
         let events = qmp.take_events().unwrap();
-        assert_eq!(events, [Event { name: "RESET".into(), data: json!({"guest": true}) }]);
+        assert_eq!(
+            events,
+            [Event {
+                name: "RESET".into(),
+                data: json!({"guest": true})
+            }]
+        );
     }
 
     #[test]
@@ -163,7 +199,8 @@ mod tests {
     #[test]
     fn a_refusal_carries_the_reason() {
         let (mut qmp, mut qemu) = connected();
-        qemu.write_all(b"{\"error\":{\"class\":\"GenericError\",\"desc\":\"no disk\"}}\n").unwrap();
+        qemu.write_all(b"{\"error\":{\"class\":\"GenericError\",\"desc\":\"no disk\"}}\n")
+            .unwrap();
         let error = qmp.execute("blockdev-add", json!({})).unwrap_err();
         assert_eq!(error.to_string(), "QEMU refused blockdev-add: no disk");
     }

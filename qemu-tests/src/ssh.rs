@@ -20,8 +20,20 @@ impl KeyPair {
         let private = directory.join("id_ed25519");
         if !private.exists() {
             let file = private.to_str().context("the lab's path is not UTF-8")?;
-            let arguments = ["-q", "-t", "ed25519", "-N", "", "-C", "strake-lab", "-f", file];
-            tools.run("ssh-keygen", arguments).context("making the lab's key pair")?;
+            let arguments = [
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                "strake-lab",
+                "-f",
+                file,
+            ];
+            tools
+                .run("ssh-keygen", arguments)
+                .context("making the lab's key pair")?;
         }
         Ok(Self { private })
     }
@@ -29,7 +41,10 @@ impl KeyPair {
     pub fn public(&self) -> Result<String> {
         let path = self.private.with_extension("pub");
         let text = fs::read_to_string(&path);
-        Ok(text.with_context(|| format!("reading {}", path.display()))?.trim().to_owned())
+        Ok(text
+            .with_context(|| format!("reading {}", path.display()))?
+            .trim()
+            .to_owned())
     }
 
     pub fn private(&self) -> &Path {
@@ -40,7 +55,11 @@ impl KeyPair {
 /// Host keys are not checked: the port is a loopback forward to a machine that was just made.
 pub fn command(tools: &Tools, key: &KeyPair, user: &str, port: u16) -> Command {
     let mut command = tools.command("ssh");
-    command.arg("-i").arg(key.private()).arg("-p").arg(port.to_string());
+    command
+        .arg("-i")
+        .arg(key.private())
+        .arg("-p")
+        .arg(port.to_string());
     for option in [
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",

@@ -13,7 +13,10 @@ pub struct Tools {
 
 impl Tools {
     pub fn new(strake_image: PathBuf, work: &Path) -> Self {
-        Self { strake_image, work: work.to_owned() }
+        Self {
+            strake_image,
+            work: work.to_owned(),
+        }
     }
 
     /// `strake-image` itself.
@@ -41,16 +44,25 @@ impl Tools {
 
 /// Standard output of a command that must succeed; its standard error is part of the error.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("running {}", describe(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("running {}", describe(command)))?;
     if !output.status.success() {
-        bail!("{} ended with {}\n{}", describe(command), output.status, text_of(&output));
+        bail!(
+            "{} ended with {}\n{}",
+            describe(command),
+            output.status,
+            text_of(&output)
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The same for a command whose output the user wants to see as it comes.
 pub fn run_visibly(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("running {}", describe(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("running {}", describe(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", describe(command));
     }
@@ -58,13 +70,22 @@ pub fn run_visibly(command: &mut Command) -> Result<()> {
 }
 
 fn text_of(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
+    [&output.stdout, &output.stderr]
+        .map(|text| String::from_utf8_lossy(text))
+        .concat()
 }
 
 fn describe(command: &Command) -> String {
-    let arguments = command.get_args().map(|argument| argument.to_string_lossy());
-    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    std::iter::once(program.to_string_lossy()).chain(arguments).collect::<Vec<_>>().join(" ")
+    let arguments = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy());
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default();
+    std::iter::once(program.to_string_lossy())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ pub struct Backoff {
 
 impl Backoff {
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first.min(longest), longest }
+        Self {
+            next: first.min(longest),
+            longest,
+        }
     }
 }
 

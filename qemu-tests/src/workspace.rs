@@ -21,7 +21,9 @@ impl Workspace {
     /// run time live; without it `target/strake` does.
     pub fn find(work: Option<&Path>) -> Result<Self> {
         let here = env::current_dir().context("reading the current directory")?;
-        let Some(root) = here.ancestors().find(|path| path.join("qemu-tests/Cargo.toml").is_file())
+        let Some(root) = here
+            .ancestors()
+            .find(|path| path.join("qemu-tests/Cargo.toml").is_file())
         else {
             bail!("no Strake checkout at or above {}", here.display());
         };
@@ -29,7 +31,11 @@ impl Workspace {
             .map_or_else(|| root.join("target"), |target| root.join(target));
         let work = work.map_or_else(|| target.join("strake"), |work| here.join(work));
         fs::create_dir_all(&work).with_context(|| format!("creating {}", work.display()))?;
-        Ok(Self { root: root.to_owned(), target, work })
+        Ok(Self {
+            root: root.to_owned(),
+            target,
+            work,
+        })
     }
 
     pub fn root(&self) -> &Path {

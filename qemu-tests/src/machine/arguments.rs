@@ -15,9 +15,18 @@ pub enum Accelerator {
 impl Accelerator {
     /// `/dev/kvm` alone proves nothing: it exists in sandboxes that cannot run a stock kernel.
     pub fn choose(cpuinfo: &str, kvm_opens: bool) -> Self {
-        let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
-        let capable = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
-        if capable && kvm_opens { Self::Kvm } else { Self::Tcg }
+        let flags = cpuinfo
+            .lines()
+            .find(|line| line.starts_with("flags"))
+            .unwrap_or_default();
+        let capable = flags
+            .split_whitespace()
+            .any(|flag| flag == "vmx" || flag == "svm");
+        if capable && kvm_opens {
+            Self::Kvm
+        } else {
+            Self::Tcg
+        }
     }
 
     fn arguments(self) -> [&'static str; 4] {
@@ -55,18 +64,36 @@ pub(super) fn arguments(
     add("-vga", "none".into());
     add("-rtc", "base=utc".into());
 
-    add("-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd".into());
-    add("-drive", format!("if=pflash,format=qcow2,file={}", path(&files.variables)));
+    add(
+        "-drive",
+        "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd".into(),
+    );
+    add(
+        "-drive",
+        format!("if=pflash,format=qcow2,file={}", path(&files.variables)),
+    );
 
     let format = match spec.disk {
         Disk::Overlay => "qcow2",
         Disk::Copy => "raw",
     };
-    add("-blockdev", block_device("disk", format, &files.disk, "discard=unmap"));
-    add("-device", "virtio-blk-pci,drive=disk,serial=strake,bootindex=0".into());
+    add(
+        "-blockdev",
+        block_device("disk", format, &files.disk, "discard=unmap"),
+    );
+    add(
+        "-device",
+        "virtio-blk-pci,drive=disk,serial=strake,bootindex=0".into(),
+    );
     if let Some(drive) = files.config_drive(spec) {
-        add("-blockdev", block_device("config", "raw", &drive, "read-only=on"));
-        add("-device", "virtio-blk-pci,drive=config,serial=config".into());
+        add(
+            "-blockdev",
+            block_device("config", "raw", &drive, "read-only=on"),
+        );
+        add(
+            "-device",
+            "virtio-blk-pci,drive=config,serial=config".into(),
+        );
     }
 
     add(
@@ -79,7 +106,10 @@ pub(super) fn arguments(
     );
     add("-serial", "chardev:console".into());
     let monitor = path(&files.monitor);
-    add("-chardev", format!("socket,id=monitor,server=on,wait=off,path={monitor}"));
+    add(
+        "-chardev",
+        format!("socket,id=monitor,server=on,wait=off,path={monitor}"),
+    );
     add("-mon", "chardev=monitor,mode=control".into());
 
     let forwarded: String = forwards
@@ -94,7 +124,10 @@ pub(super) fn arguments(
             "-netdev",
             format!("stream,id=lan,server=off,addr.type=unix,addr.path={socket},reconnect-ms=500"),
         );
-        add("-device", format!("virtio-net-pci,netdev=lan,romfile=,mac={}", lan.mac));
+        add(
+            "-device",
+            format!("virtio-net-pci,netdev=lan,romfile=,mac={}", lan.mac),
+        );
     }
 
     add("-device", "virtio-rng-pci".into());
@@ -103,7 +136,10 @@ pub(super) fn arguments(
     }
     if !spec.kernel_options.is_empty() {
         let options = escape(&spec.kernel_options.join(" "));
-        add("-smbios", format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={options}"));
+        add(
+            "-smbios",
+            format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={options}"),
+        );
     }
     all
 }
@@ -135,7 +171,10 @@ mod tests {
 
     fn line(spec: &MachineSpec) -> String {
         let files = Files::new(Path::new("/lab,1/node1"), Path::new("/tmp/s"));
-        let forwards = [Forward { host: 2201, guest: 22 }];
+        let forwards = [Forward {
+            host: 2201,
+            guest: 22,
+        }];
         arguments(spec, &files, &forwards, Accelerator::Tcg).join(" ")
     }
 
@@ -155,10 +194,19 @@ mod tests {
     #[test]
     fn a_plain_machine_has_one_disk_and_one_network() {
         let line = line(&spec());
-        assert!(line.contains("-accel tcg,thread=multi -cpu Nehalem -smp 2 -m 2048"), "{line}");
+        assert!(
+            line.contains("-accel tcg,thread=multi -cpu Nehalem -smp 2 -m 2048"),
+            "{line}"
+        );
         assert!(line.contains("driver=qcow2,node-name=disk,"), "{line}");
-        assert!(line.contains("user,id=wan,hostfwd=tcp:127.0.0.1:2201-:22"), "{line}");
-        assert!(line.contains("file.filename=/lab,,1/node1/disk.qcow2"), "{line}");
+        assert!(
+            line.contains("user,id=wan,hostfwd=tcp:127.0.0.1:2201-:22"),
+            "{line}"
+        );
+        assert!(
+            line.contains("file.filename=/lab,,1/node1/disk.qcow2"),
+            "{line}"
+        );
         for absent in ["node-name=config", "id=lan", "i6300esb", "-smbios"] {
             assert!(!line.contains(absent), "{absent} in {line}");
         }
@@ -173,9 +221,18 @@ mod tests {
             .lan(Path::new("/tmp/s/port-1"), "52:54:00:00:00:01")
             .watchdog();
         let full = line(&spec);
-        assert!(full.contains("kernel-cmdline-extra=strake.debug a=b,,c"), "{full}");
-        assert!(full.contains("addr.path=/tmp/s/port-1,reconnect-ms=500"), "{full}");
-        assert!(full.contains("netdev=lan,romfile=,mac=52:54:00:00:00:01"), "{full}");
+        assert!(
+            full.contains("kernel-cmdline-extra=strake.debug a=b,,c"),
+            "{full}"
+        );
+        assert!(
+            full.contains("addr.path=/tmp/s/port-1,reconnect-ms=500"),
+            "{full}"
+        );
+        assert!(
+            full.contains("netdev=lan,romfile=,mac=52:54:00:00:00:01"),
+            "{full}"
+        );
         assert!(full.contains("node-name=config,read-only=on"), "{full}");
         assert!(full.contains("-device i6300esb"), "{full}");
 

@@ -61,10 +61,18 @@ impl Files {
         for log in [&self.console_log, &self.qemu_log] {
             fs::write(log, "").with_context(|| format!("creating {}", log.display()))?;
         }
-        self.make_disk(spec, tools).context("making the machine's disk")?;
+        self.make_disk(spec, tools)
+            .context("making the machine's disk")?;
         let variables = ["convert", "-O", "qcow2", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
-        tools.run("qemu-img", variables.map(Path::new).into_iter().chain([&*self.variables]))?;
-        self.write_config(spec, tools).context("handing the cloud-config over")
+        tools.run(
+            "qemu-img",
+            variables
+                .map(Path::new)
+                .into_iter()
+                .chain([&*self.variables]),
+        )?;
+        self.write_config(spec, tools)
+            .context("handing the cloud-config over")
     }
 
     fn make_disk(&self, spec: &MachineSpec, tools: &Tools) -> Result<()> {
@@ -72,12 +80,17 @@ impl Files {
             Disk::Overlay => {
                 let mut command = tools.command("qemu-img");
                 command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
-                command.arg(&spec.image).arg(&self.disk).arg(format!("{}G", spec.disk_gib));
+                command
+                    .arg(&spec.image)
+                    .arg(&self.disk)
+                    .arg(format!("{}G", spec.disk_gib));
                 run(&mut command)?;
             }
             Disk::Copy => {
                 let mut copy = Command::new("cp");
-                copy.args(["--reflink=auto", "--sparse=always"]).arg(&spec.image).arg(&self.disk);
+                copy.args(["--reflink=auto", "--sparse=always"])
+                    .arg(&spec.image)
+                    .arg(&self.disk);
                 run(&mut copy)?;
                 let disk = fs::File::options().write(true).open(&self.disk)?;
                 disk.set_len(u64::from(spec.disk_gib) << 30)?;
@@ -103,7 +116,11 @@ impl Files {
             }
             Config::NoCloud { user_data } => {
                 let facts = format!("instance-id: {0}\nlocal-hostname: {0}\n", spec.name);
-                self.make_drive("cidata", &[("user-data", user_data), ("meta-data", &facts)], tools)
+                self.make_drive(
+                    "cidata",
+                    &[("user-data", user_data), ("meta-data", &facts)],
+                    tools,
+                )
             }
             Config::Partition { user_data } => {
                 let mut disk = fs::File::open(&self.disk)?;
@@ -121,7 +138,10 @@ impl Files {
         tools.run("mkfs.vfat", ["-n", label, drive])?;
         let mut made = Vec::new();
         for (name, text) in content {
-            let parents = Path::new(name).ancestors().skip(1).filter(|path| *path != Path::new(""));
+            let parents = Path::new(name)
+                .ancestors()
+                .skip(1)
+                .filter(|path| *path != Path::new(""));
             for parent in parents.collect::<Vec<_>>().into_iter().rev() {
                 if !made.contains(&parent) {
                     tools.run("mmd", ["-i", drive, &format!("::{}", parent.display())])?;
@@ -138,7 +158,10 @@ fn copy_into(image: &str, name: &str, text: &str, scratch: &Path, tools: &Tools)
     let source = scratch.join("handed-over");
     fs::File::create(&source)?.write_all(text.as_bytes())?;
     let mut command = tools.command("mcopy");
-    command.args(["-o", "-i", image]).arg(&source).arg(format!("::{name}"));
+    command
+        .args(["-o", "-i", image])
+        .arg(&source)
+        .arg(format!("::{name}"));
     run(&mut command)?;
     Ok(())
 }
@@ -146,7 +169,10 @@ fn copy_into(image: &str, name: &str, text: &str, scratch: &Path, tools: &Tools)
 /// Socket paths are limited to 107 bytes, which a checkout deep in a home directory exceeds.
 pub fn socket_directory(owner: &Path) -> PathBuf {
     let digest = Sha256::digest(owner.as_os_str().as_encoded_bytes());
-    let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name: String = digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Path::new("/tmp").join(format!("strake-{name}"))
 }
 
@@ -160,6 +186,10 @@ pub fn make_private(directory: &Path) -> Result<()> {
     }
     let found = fs::symlink_metadata(directory).with_context(what)?;
     let ours = std::os::unix::fs::MetadataExt::uid(&found) == rustix::process::geteuid().as_raw();
-    anyhow::ensure!(found.is_dir() && ours, "{} belongs to someone else", directory.display());
+    anyhow::ensure!(
+        found.is_dir() && ours,
+        "{} belongs to someone else",
+        directory.display()
+    );
     Ok(())
 }

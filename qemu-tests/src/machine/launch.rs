@@ -33,7 +33,10 @@ impl Record {
     }
 
     pub fn ssh_port(&self) -> u16 {
-        let ssh = self.forwards.iter().find(|forward| forward.guest == SSH_PORT);
+        let ssh = self
+            .forwards
+            .iter()
+            .find(|forward| forward.guest == SSH_PORT);
         ssh.map_or(0, |forward| forward.host)
     }
 }
@@ -47,7 +50,12 @@ pub(super) fn forwards(spec: &MachineSpec) -> Result<Vec<Forward>> {
         .collect::<std::io::Result<_>>()
         .context("looking for free ports")?;
     held.iter()
-        .map(|(guest, listener)| Ok(Forward { host: listener.local_addr()?.port(), guest: *guest }))
+        .map(|(guest, listener)| {
+            Ok(Forward {
+                host: listener.local_addr()?.port(),
+                guest: *guest,
+            })
+        })
         .collect()
 }
 
@@ -68,14 +76,24 @@ pub(super) fn launch(
         .spawn()
         .context("starting QEMU")?;
     let process = ProcessId::of(child.id()).context("finding the process of QEMU")?;
-    let record = Record { spec: spec.clone(), forwards: forwards.to_vec(), process };
+    let record = Record {
+        spec: spec.clone(),
+        forwards: forwards.to_vec(),
+        process,
+    };
     fs::write(&files.state, serde_json::to_vec_pretty(&record)?)?;
 
     let ended = process.open().context("watching the process of QEMU")?;
     let deadline = Deadline::seconds(MONITOR_LIMIT);
     loop {
         match Qmp::connect(&files.monitor) {
-            Ok(monitor) => return Ok(Running { process, ended, monitor }),
+            Ok(monitor) => {
+                return Ok(Running {
+                    process,
+                    ended,
+                    monitor,
+                });
+            }
             Err(error) if deadline.is_over() => {
                 process.kill()?;
                 return Err(error).context("waiting for QEMU's monitor");

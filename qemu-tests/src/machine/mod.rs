@@ -129,7 +129,9 @@ impl Machine {
     /// The loopback port of the host that leads to `guest`.
     pub fn port(&self, guest: u16) -> Result<u16> {
         let found = self.forwards.iter().find(|forward| forward.guest == guest);
-        found.map(|forward| forward.host).with_context(|| format!("port {guest} is not published"))
+        found
+            .map(|forward| forward.host)
+            .with_context(|| format!("port {guest} is not published"))
     }
 
     /// From here on a panic, a failed start or the end of QEMU fails no wait.
@@ -143,8 +145,10 @@ impl Machine {
     }
 
     pub fn ssh_as(&mut self, user: &str, command: &str) -> Result<Output> {
-        let (out, err) =
-            (self.files.directory.join("ssh.stdout"), self.files.directory.join("ssh.stderr"));
+        let (out, err) = (
+            self.files.directory.join("ssh.stdout"),
+            self.files.directory.join("ssh.stderr"),
+        );
         let mut child = ssh::command(&self.tools, &self.spec.key, user, self.port(SSH_PORT)?)
             .arg(command)
             .stdin(Stdio::null())
@@ -165,14 +169,22 @@ impl Machine {
             }
         }
         let text = |path: &Path| io::read_to_string(File::open(path)?);
-        Ok(Output { status: child.wait()?, stdout: text(&out)?, stderr: text(&err)? })
+        Ok(Output {
+            status: child.wait()?,
+            stdout: text(&out)?,
+            stderr: text(&err)?,
+        })
     }
 
     /// Standard output of a command that must succeed.
     pub fn ask(&mut self, command: &str) -> Result<String> {
         let output = self.ssh(command)?;
         if !output.status.success() {
-            let Output { status, stdout, stderr } = output;
+            let Output {
+                status,
+                stdout,
+                stderr,
+            } = output;
             bail!("`{command}` ended with {status}\n{stdout}{stderr}");
         }
         Ok(output.stdout)

@@ -28,7 +28,9 @@ pub fn find(disk: &mut (impl Read + Seek), label: &str) -> Result<Range<u64>, Pa
     if !(128..=4096).contains(&size) || count > 4096 {
         return Err(PartitionError::NoTable);
     }
-    disk.seek(SeekFrom::Start(number(&header[72..80]).saturating_mul(SECTOR)))?;
+    disk.seek(SeekFrom::Start(
+        number(&header[72..80]).saturating_mul(SECTOR),
+    ))?;
     let mut entry = vec![0; usize::try_from(size).unwrap_or_default()];
     for _ in 0..count {
         disk.read_exact(&mut entry)?;
@@ -37,15 +39,22 @@ pub fn find(disk: &mut (impl Read + Seek), label: &str) -> Result<Range<u64>, Pa
             return Ok(first.saturating_mul(SECTOR)..last.saturating_add(1).saturating_mul(SECTOR));
         }
     }
-    Err(PartitionError::Missing { label: label.to_owned() })
+    Err(PartitionError::Missing {
+        label: label.to_owned(),
+    })
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 fn decode(label: &[u8]) -> String {
-    let units = label.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let units = label
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     String::from_utf16_lossy(&units.take_while(|unit| *unit != 0).collect::<Vec<_>>())
 }
 
@@ -71,7 +80,10 @@ mod tests {
 
     #[test]
     fn a_partition_is_found_by_its_label() {
-        assert_eq!(find(&mut disk("CONFIG"), "CONFIG").unwrap(), 8 * 512..257 * 512);
+        assert_eq!(
+            find(&mut disk("CONFIG"), "CONFIG").unwrap(),
+            8 * 512..257 * 512
+        );
         let missing = find(&mut disk("CONFIG2"), "CONFIG").unwrap_err();
         assert_eq!(missing.to_string(), "the disk has no partition CONFIG");
     }
@@ -83,6 +95,9 @@ mod tests {
         }
         let mut huge = disk("CONFIG");
         huge.get_mut()[512 + 87] = 0xff;
-        assert!(matches!(find(&mut huge, "CONFIG"), Err(PartitionError::NoTable)));
+        assert!(matches!(
+            find(&mut huge, "CONFIG"),
+            Err(PartitionError::NoTable)
+        ));
     }
 }

@@ -24,7 +24,11 @@ impl Machine {
         self.ssh("sudo systemctl poweroff")?;
         let ended = ended_within(&self.running.ended, limit)?;
         self.losses = losses;
-        ensure!(ended, "the machine did not switch itself off in time\n{}", self.state());
+        ensure!(
+            ended,
+            "the machine did not switch itself off in time\n{}",
+            self.state()
+        );
         self.console.update()?;
         Ok(())
     }
@@ -56,7 +60,10 @@ impl Machine {
 
     /// Keeps disk, firmware variables and memory under `name`, in the machine's own disk.
     pub fn snapshot(&mut self, name: &str) -> Result<()> {
-        ensure!(self.spec.disk == Disk::Overlay, "only an overlay can hold a snapshot");
+        ensure!(
+            self.spec.disk == Disk::Overlay,
+            "only an overlay can hold a snapshot"
+        );
         self.monitor().human(&format!("savevm {name}"))?;
         Ok(())
     }

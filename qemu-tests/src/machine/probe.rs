@@ -34,7 +34,10 @@ pub(super) fn http(port: u16, path: &str) -> Option<String> {
     stream.take(LARGEST_ANSWER).read_to_end(&mut answer).ok()?;
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.split(' ').nth(1).filter(|status| *status == "200").map(|_| body.to_owned())
+    head.split(' ')
+        .nth(1)
+        .filter(|status| *status == "200")
+        .map(|_| body.to_owned())
 }
 
 impl Machine {
@@ -70,7 +73,11 @@ mod tests {
             ("not http", None),
             ("", None),
         ] {
-            assert_eq!(http(serve_once(answer), "/").as_deref(), expected, "{answer:?}");
+            assert_eq!(
+                http(serve_once(answer), "/").as_deref(),
+                expected,
+                "{answer:?}"
+            );
         }
     }
 

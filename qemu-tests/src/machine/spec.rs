@@ -37,11 +37,17 @@ pub enum Disk {
 pub enum Config {
     None,
     /// A second disk labelled `config-2`, as OpenStack makes it.
-    Drive { user_data: String },
+    Drive {
+        user_data: String,
+    },
     /// A second disk labelled `cidata`, as cloud-init's NoCloud takes it.
-    NoCloud { user_data: String },
+    NoCloud {
+        user_data: String,
+    },
     /// `user_data` on the image's own CONFIG partition; needs [`Disk::Copy`].
-    Partition { user_data: String },
+    Partition {
+        user_data: String,
+    },
 }
 
 /// A port of the lab's switch.
@@ -76,18 +82,24 @@ impl MachineSpec {
     }
 
     pub fn config_drive(mut self, user_data: &str) -> Self {
-        self.config = Config::Drive { user_data: user_data.to_owned() };
+        self.config = Config::Drive {
+            user_data: user_data.to_owned(),
+        };
         self
     }
 
     pub fn config_partition(mut self, user_data: &str) -> Self {
         self.disk = Disk::Copy;
-        self.config = Config::Partition { user_data: user_data.to_owned() };
+        self.config = Config::Partition {
+            user_data: user_data.to_owned(),
+        };
         self
     }
 
     pub fn no_cloud(mut self, user_data: &str) -> Self {
-        self.config = Config::NoCloud { user_data: user_data.to_owned() };
+        self.config = Config::NoCloud {
+            user_data: user_data.to_owned(),
+        };
         self
     }
 
@@ -102,7 +114,10 @@ impl MachineSpec {
     }
 
     pub fn lan(mut self, socket: &Path, mac: &str) -> Self {
-        self.lan = Some(Lan { socket: socket.to_owned(), mac: mac.to_owned() });
+        self.lan = Some(Lan {
+            socket: socket.to_owned(),
+            mac: mac.to_owned(),
+        });
         self
     }
 

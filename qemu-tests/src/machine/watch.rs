@@ -13,8 +13,12 @@ use crate::qmp::QmpError;
 use crate::wait::{Backoff, Deadline, timespec};
 
 /// A line with one of these means that what is waited for will not come.
-const SIGNS_OF_LOSS: [&str; 4] =
-    ["Kernel panic", "strake-init: FAILED", "emergency mode", "Freezing execution"];
+const SIGNS_OF_LOSS: [&str; 4] = [
+    "Kernel panic",
+    "strake-init: FAILED",
+    "emergency mode",
+    "Freezing execution",
+];
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
@@ -30,7 +34,9 @@ impl Machine {
         let what = format!("the console line {text:?}");
         self.wait_for_event(&what, deadline, |machine| {
             let lines = machine.console.lines();
-            let new = lines[machine.searched..].iter().position(|line| line.contains(text));
+            let new = lines[machine.searched..]
+                .iter()
+                .position(|line| line.contains(text));
             match new {
                 Some(place) => {
                     let found = machine.searched + place;
@@ -59,7 +65,9 @@ impl Machine {
 
     /// Waits until the machine has been reset more than `before` times.
     pub fn wait_for_reset(&mut self, before: usize, deadline: Deadline) -> Result<()> {
-        self.wait_for_event("a reset", deadline, |machine| (machine.resets > before).then_some(()))
+        self.wait_for_event("a reset", deadline, |machine| {
+            (machine.resets > before).then_some(())
+        })
     }
 
     pub fn wait_for_ssh(&mut self, deadline: Deadline) -> Result<()> {
@@ -140,7 +148,10 @@ impl Machine {
 
     pub(super) fn has_ended(&self) -> Result<bool> {
         // A closed monitor precedes the end of the process by a moment.
-        Ok(ended_within(&self.running.ended, Duration::from_millis(200))?)
+        Ok(ended_within(
+            &self.running.ended,
+            Duration::from_millis(200),
+        )?)
     }
 
     fn check(&mut self) -> Result<(), Lost> {
@@ -148,13 +159,20 @@ impl Machine {
             return Ok(());
         }
         let new = &self.console.lines()[self.checked..];
-        let sign = new.iter().find(|line| SIGNS_OF_LOSS.iter().any(|sign| line.contains(sign)));
+        let sign = new
+            .iter()
+            .find(|line| SIGNS_OF_LOSS.iter().any(|sign| line.contains(sign)));
         if let Some(line) = sign {
-            return Err(Lost::Guest { line: line.clone(), tail: self.console.tail() });
+            return Err(Lost::Guest {
+                line: line.clone(),
+                tail: self.console.tail(),
+            });
         }
         self.checked = self.console.lines().len();
         if ended_within(&self.running.ended, Duration::ZERO).unwrap_or(true) {
-            return Err(Lost::Ended { tail: self.console.tail() });
+            return Err(Lost::Ended {
+                tail: self.console.tail(),
+            });
         }
         Ok(())
     }
