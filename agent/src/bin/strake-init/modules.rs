@@ -1,0 +1,160 @@
+//! Kernel modules: the listed ones and what they need, in the order modules.dep implies. Missing
+//! hardware, and modules that are already there, are no error. Compressed modules are refused by
+//! the kernel and become warnings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+
+use crate::timeline::Timeline;
+
+const LIST: &str = "/etc/strake-init/modules";
+
+pub(crate) fn load_listed(timeline: &mut Timeline) -> Result<()> {
+    let system = nix::sys::utsname::uname().context("asking for the kernel's release")?;
+    let directory = Path::new("/usr/lib/modules").join(system.release());
+    let dependencies = directory.join("modules.dep");
+    let dependencies = fs::read_to_string(&dependencies)
+        .with_context(|| format!("reading {}", dependencies.display()))?;
+    let list = fs::read_to_string(LIST).with_context(|| format!("reading {LIST}"))?;
+    let order = Order::of(&dependencies, &list);
+    for name in &order.absent {
+        timeline.debug(format_args!(
+            "{name} is not in modules.dep: taken as built in"
+        ));
+    }
+    for file in &order.files {
+        if let Err(error) = load(&directory.join(file)) {
+            timeline.warn(format_args!("loading {file}: {error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn load(path: &Path) -> Result<()> {
+    let file = File::open(path)?;
+    match finit_module(file, c"", ModuleInitFlags::empty()) {
+        Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What to load, each file after those it needs, and the names modules.dep does not know.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Order<'a> {
+    files: Vec<&'a str>,
+    absent: Vec<&'a str>,
+}
+
+impl<'a> Order<'a> {
+    fn of(dependencies: &'a str, list: &'a str) -> Order<'a> {
+        let needs: BTreeMap<&str, &str> = dependencies
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .collect();
+        let by_name: BTreeMap<String, &str> = needs
+            .keys()
+            .map(|file| (module_name(file), *file))
+            .collect();
+        let mut order = Order::default();
+        let mut seen = BTreeSet::new();
+        for name in list.lines().map(str::trim) {
+            if name.is_empty() || name.starts_with('#') {
+                continue;
+            }
+            match by_name.get(&module_name(name)) {
+                Some(file) => order.add(file, &needs, &mut seen),
+                None => order.absent.push(name),
+            }
+        }
+        order
+    }
+
+    /// A file is marked as seen before what it needs, so a cycle ends instead of recurring.
+    fn add(
+        &mut self,
+        file: &'a str,
+        needs: &BTreeMap<&'a str, &'a str>,
+        seen: &mut BTreeSet<&'a str>,
+    ) {
+        if !seen.insert(file) {
+            return;
+        }
+        // depmod writes the nearest need first and the innermost last.
+        for needed in needs
+            .get(file)
+            .copied()
+            .unwrap_or_default()
+            .split_whitespace()
+            .rev()
+        {
+            self.add(needed, needs, seen);
+        }
+        self.files.push(file);
+    }
+}
+
+/// The kernel's name of a module, which knows no difference between `-` and `_`.
+fn module_name(file: &str) -> String {
+    let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+    name.split(".ko").next().unwrap_or(name).replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPENDENCIES: &str = "\
+kernel/md/dm-mod.ko:
+kernel/md/dm-bufio.ko: kernel/md/dm-mod.ko
+kernel/md/dm-verity.ko: kernel/md/dm-bufio.ko kernel/md/dm-mod.ko
+kernel/fs/erofs.ko: kernel/lib/lz4.ko
+kernel/lib/lz4.ko:
+kernel/a.ko: kernel/b.ko
+kernel/b.ko: kernel/c.ko
+kernel/c.ko: kernel/a.ko
+kernel/self.ko: kernel/self.ko
+no colon here
+";
+
+    #[track_caller]
+    fn check(list: &str, files: &str, absent: &str) {
+        let order = Order::of(DEPENDENCIES, list);
+        let names: Vec<String> = order.files.iter().map(|file| module_name(file)).collect();
+        assert_eq!(names.join(" "), files);
+        assert_eq!(order.absent.join(" "), absent);
+    }
+
+    #[test]
+    fn a_module_comes_after_all_it_needs_and_only_once() {
+        check("dm-verity", "dm_mod dm_bufio dm_verity", "");
+        check(
+            "dm_verity\nerofs\ndm-mod\n",
+            "dm_mod dm_bufio dm_verity lz4 erofs",
+            "",
+        );
+        check("erofs\n\n# comment\n  dm_mod  \n", "lz4 erofs dm_mod", "");
+    }
+
+    #[test]
+    fn names_that_are_built_in_are_set_aside() {
+        check("ext4\nerofs\nvirtio_pci", "lz4 erofs", "ext4 virtio_pci");
+        check("", "", "");
+    }
+
+    #[test]
+    fn cycles_end() {
+        check("a", "c b a", "");
+        check("self\nb", "self a c b", "");
+    }
+
+    #[test]
+    fn what_a_file_needs_may_be_missing_from_the_table() {
+        let order = Order::of("x/a.ko: x/b.ko\n", "a");
+        assert_eq!(order.files, ["x/b.ko", "x/a.ko"]);
+    }
+}
