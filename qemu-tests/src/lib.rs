@@ -9,9 +9,15 @@
 //! process is only ever signalled by its id together with its start time.
 
 pub mod console;
+pub mod host;
+pub mod image;
+pub mod lab;
 pub mod machine;
 pub mod process;
+pub mod programs;
+pub mod progress;
 pub mod qmp;
+pub mod registry;
 pub mod ssh;
 pub mod switch;
 pub mod tools;

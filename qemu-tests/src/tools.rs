@@ -26,6 +26,11 @@ impl Tools {
         command
     }
 
+    /// Makes the tree when it is missing. `strake-image` shows its own progress.
+    pub fn prepare(&self) -> Result<()> {
+        run_visibly(self.strake_image().arg("tools").stdout(Stdio::null()))
+    }
+
     /// A program of the tree. It replaces `strake-image`, so the child's id is the program's.
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.strake_image();

@@ -88,6 +88,26 @@ impl Machine {
         let files = Files::in_directory(directory);
         files.prepare(&spec, tools)?;
         let forwards = launch::forwards(&spec)?;
+        Self::launch(spec, files, forwards, tools)
+    }
+
+    /// Switches a machine on whose files are there, as after a power cut.
+    pub fn resume(directory: &Path, tools: &Tools) -> Result<Self> {
+        let Record { spec, forwards, .. } = Record::load(directory)?;
+        let files = Files::in_directory(directory);
+        make_private(&files.sockets)?;
+        // What was said before the power went is not what this machine says.
+        std::fs::rename(&files.console_log, directory.join("console.before.log"))?;
+        File::create(&files.console_log)?;
+        Self::launch(spec, files, forwards, tools)
+    }
+
+    fn launch(
+        spec: MachineSpec,
+        files: Files,
+        forwards: Vec<Forward>,
+        tools: &Tools,
+    ) -> Result<Self> {
         let running = launch::launch(&spec, &files, &forwards, tools)?;
         let console = Console::follow(&files.console_log).context("following the console")?;
         Ok(Self {
@@ -105,8 +125,8 @@ impl Machine {
         })
     }
 
-    /// Leaves the machine running when the value goes.
-    pub fn detach(mut self) {
+    /// From here on the machine runs on when the value goes.
+    pub fn detach(&mut self) {
         self.end = End::Detached;
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, poll};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Losses, Machine, SSH_PORT, probe};
 use crate::process::ended_within;
@@ -78,6 +78,24 @@ impl Machine {
             }
             Ok(machine.ssh("true")?.status.success().then_some(()))
         })
+    }
+
+    /// Waits until the machine calls its boot good, and says how its entry stands.
+    pub fn wait_until_blessed(&mut self, deadline: Deadline) -> Result<String> {
+        self.wait_until("a blessed boot entry", deadline, |machine| {
+            let entry = machine.status()?.and_then(|status| {
+                status
+                    .pointer("/entry/state")
+                    .and_then(|state| state.as_str().map(str::to_owned))
+            });
+            Ok(entry.filter(|state| state == "blessed"))
+        })
+    }
+
+    /// What `strake status` says; `None` while it says nothing.
+    pub fn status(&mut self) -> Result<Option<Value>> {
+        let output = self.ssh("strake status -o json")?;
+        Ok(serde_json::from_str(&output.stdout).ok())
     }
 
     /// Tries until there is an answer. Between attempts it watches the machine.

@@ -1,0 +1,31 @@
+//! The static release programs: those of the image, and `strake-image` that builds it.
+
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use crate::tools::{Tools, run_visibly};
+use crate::workspace::{TARGET, Workspace};
+
+const PACKAGES: [&str; 2] = ["strake-agent", "strake-image-builder"];
+const RUSTFLAGS: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS";
+
+/// Builds what changed. Cargo shows its own progress.
+pub fn build(workspace: &Workspace) -> Result<Tools> {
+    let mut command = Command::new("cargo");
+    command
+        .current_dir(workspace.root())
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .env(RUSTFLAGS, "-C target-feature=+crt-static")
+        // It would take the place of the target's own flags.
+        .env_remove("RUSTFLAGS")
+        .stdin(Stdio::null());
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    run_visibly(&mut command)?;
+    Ok(Tools::new(
+        workspace.program("strake-image"),
+        workspace.work(),
+    ))
+}
