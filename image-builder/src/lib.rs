@@ -8,12 +8,20 @@
 
 pub mod cache;
 pub mod cli;
+pub mod cpio;
 pub mod digest;
+pub mod gpt;
+pub mod identity;
+pub mod layout;
 pub mod mirror;
+pub mod packages;
 pub mod program;
 pub mod progress;
+pub mod recipe;
 pub mod sandbox;
 pub mod tools;
+pub mod tree;
+pub mod verity;
 pub mod workspace;
 
 /// Debian release that packages and tools come from.
