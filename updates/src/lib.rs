@@ -1,9 +1,15 @@
-//! What a release is, and how a machine's disk shows which release it runs.
+//! Releases of Strake: how they are named, signed, offered, carried and put into a slot.
 //!
-//! The image builder writes these names and files, the agent reads them. Pure: no I/O, no clock.
+//! The image builder writes [`release::Release`], `strake-release` makes a repository of it, the
+//! agent reads that repository and installs from it. Deciding is apart from doing: metadata,
+//! rollout, policy and the payload's formats are pure and are given bytes and the time; files,
+//! devices and the network are touched by `tuf::store`, `install` and `fetch` only.
 //! It never decides whether a boot was healthy; that is the agent's.
 
+pub mod digest;
 pub mod entry;
 pub mod release;
 pub mod slot;
+pub mod time;
+pub mod tuf;
 pub mod version;
