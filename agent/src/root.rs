@@ -9,6 +9,8 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
+
 const MAX_LINKS: usize = 40;
 
 #[derive(Debug, Clone)]
@@ -88,7 +90,7 @@ impl Root {
                 Ok(target) => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(io::Error::from(io::ErrorKind::FilesystemLoop));
+                        return Err(Errno::ELOOP.into());
                     }
                     if target.is_absolute() {
                         done = PathBuf::new();
@@ -135,7 +137,11 @@ mod tests {
             ("/../../etc/passwd", at("etc/passwd")),
         ];
         for (path, expected) in cases {
-            assert_eq!(root.locate(Path::new(path)).expect(path), expected, "{path}");
+            assert_eq!(
+                root.locate(Path::new(path)).expect(path),
+                expected,
+                "{path}"
+            );
         }
         assert!(root.locate(Path::new("/loop/x")).is_err());
     }

@@ -47,8 +47,11 @@ pub fn choose(
     {
         return Some(id);
     }
-    let reserved: BTreeSet<u32> =
-        kept.iter().filter(|(other, _)| *other != name).map(|(_, id)| *id).collect();
+    let reserved: BTreeSet<u32> = kept
+        .iter()
+        .filter(|(other, _)| *other != name)
+        .map(|(_, id)| *id)
+        .collect();
     let free = |id: &u32| !taken.contains(id) && !reserved.contains(id);
     let id = wanted.filter(free).or_else(|| range.numbers().find(free))?;
     kept.insert(name.to_string(), id);
@@ -67,9 +70,16 @@ mod tests {
             choose(&mut kept, taken, name, wanted, range)
         };
         assert_eq!(pick(&taken, "anna", None, Range::Ordinary), Some(1003));
-        assert_eq!(pick(&taken, "new", None, Range::Ordinary), Some(1001), "1000 is kept for old");
+        assert_eq!(
+            pick(&taken, "new", None, Range::Ordinary),
+            Some(1001),
+            "1000 is kept for old"
+        );
         assert_eq!(pick(&taken, "etcd", None, Range::System), Some(999));
         assert_eq!(pick(&taken, "g", Some(1500), Range::Ordinary), Some(1500));
-        assert_eq!(pick(&BTreeSet::from([1003]), "anna", None, Range::Ordinary), Some(1002));
+        assert_eq!(
+            pick(&BTreeSet::from([1003]), "anna", None, Range::Ordinary),
+            Some(1002)
+        );
     }
 }

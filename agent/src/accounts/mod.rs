@@ -75,7 +75,10 @@ impl Accounts {
     /// password and further groups are taken, as the CoreOS tool did for the password.
     pub fn ensure(&mut self, user: &User) -> Result<Owner, Refused> {
         if let Some(group) = user.groups.iter().find(|group| !self.group.contains(group)) {
-            return Err(Refused::NoGroup { user: user.name.clone(), group: group.clone() });
+            return Err(Refused::NoGroup {
+                user: user.name.clone(),
+                group: group.clone(),
+            });
         }
         if self.passwd.contains(&user.name) {
             if let Some(hash) = &user.password {
@@ -88,7 +91,9 @@ impl Accounts {
             self.group.add_member(group, 3, &user.name);
             self.gshadow.add_member(group, 3, &user.name);
         }
-        self.owner(&user.name).ok_or_else(|| Refused::NoId { name: user.name.clone() })
+        self.owner(&user.name).ok_or_else(|| Refused::NoId {
+            name: user.name.clone(),
+        })
     }
 
     pub fn owner(&self, name: &str) -> Option<Owner> {
@@ -129,13 +134,24 @@ impl Accounts {
             None => self.gid(&user.name),
         };
         let taken = numbers(&self.passwd);
-        let uid = ids::choose(&mut self.ids.users, &taken, &user.name, None, user.class.range())
-            .ok_or_else(|| Refused::NoId { name: user.name.clone() })?;
+        let uid = ids::choose(
+            &mut self.ids.users,
+            &taken,
+            &user.name,
+            None,
+            user.class.range(),
+        )
+        .ok_or_else(|| Refused::NoId {
+            name: user.name.clone(),
+        })?;
         let gid = match named_gid {
             Some(gid) => gid,
             None => self.add_group(&user.name, Some(uid), user.class)?,
         };
-        let home = user.home.clone().unwrap_or_else(|| format!("/home/{}", user.name));
+        let home = user
+            .home
+            .clone()
+            .unwrap_or_else(|| format!("/home/{}", user.name));
         self.passwd.push(&[
             &user.name,
             "x",
@@ -159,15 +175,12 @@ impl Accounts {
         Ok(())
     }
 
-    fn add_group(
-        &mut self,
-        name: &str,
-        wanted: Option<u32>,
-        class: Class,
-    ) -> Result<u32, Refused> {
+    fn add_group(&mut self, name: &str, wanted: Option<u32>, class: Class) -> Result<u32, Refused> {
         let taken = numbers(&self.group);
         let gid = ids::choose(&mut self.ids.groups, &taken, name, wanted, class.range())
-            .ok_or_else(|| Refused::NoId { name: name.to_string() })?;
+            .ok_or_else(|| Refused::NoId {
+                name: name.to_string(),
+            })?;
         self.group.push(&[name, "x", &gid.to_string(), ""]);
         self.gshadow.push(&[name, "!", "", ""]);
         Ok(gid)
@@ -192,7 +205,10 @@ impl Class {
 }
 
 fn numbers(table: &Table) -> BTreeSet<u32> {
-    table.column(2).filter_map(|(_, id)| id.parse().ok()).collect()
+    table
+        .column(2)
+        .filter_map(|(_, id)| id.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -212,17 +228,33 @@ mod tests {
     }
 
     fn named(name: &str) -> User {
-        User { name: name.to_string(), ..User::default() }
+        User {
+            name: name.to_string(),
+            ..User::default()
+        }
     }
 
     #[test]
     fn a_new_user_gets_a_group_of_its_own_bash_and_no_password() {
         let mut accounts = image();
-        let anna = User { groups: vec!["sudo".into()], ..named("anna") };
+        let anna = User {
+            groups: vec!["sudo".into()],
+            ..named("anna")
+        };
         let owner = accounts.ensure(&anna).expect("made");
-        assert_eq!(owner, Owner { uid: 1000, gid: 1000, home: "/home/anna".into() });
+        assert_eq!(
+            owner,
+            Owner {
+                uid: 1000,
+                gid: 1000,
+                home: "/home/anna".into()
+            }
+        );
         let tail = |table: &Table| table.to_string().lines().last().unwrap_or("").to_string();
-        assert_eq!(tail(&accounts.passwd), "anna:x:1000:1000::/home/anna:/bin/bash");
+        assert_eq!(
+            tail(&accounts.passwd),
+            "anna:x:1000:1000::/home/anna:/bin/bash"
+        );
         assert_eq!(tail(&accounts.shadow), "anna:*:::::::");
         assert_eq!(tail(&accounts.group), "anna:x:1000:");
         assert_eq!(tail(&accounts.gshadow), "anna:!::");
@@ -233,7 +265,10 @@ mod tests {
     #[test]
     fn ensuring_twice_changes_nothing_more() {
         let mut once = image();
-        let user = User { password: Some("$6$x".into()), ..named("anna") };
+        let user = User {
+            password: Some("$6$x".into()),
+            ..named("anna")
+        };
         once.ensure(&user).expect("made");
         let mut twice = once.clone();
         twice.ensure(&user).expect("there");
@@ -258,8 +293,14 @@ mod tests {
     #[test]
     fn an_unknown_group_is_refused_before_anything_is_changed() {
         let mut accounts = image();
-        let user = User { groups: vec!["sudo".into(), "wheel".into()], ..named("anna") };
-        let refused = Refused::NoGroup { user: "anna".into(), group: "wheel".into() };
+        let user = User {
+            groups: vec!["sudo".into(), "wheel".into()],
+            ..named("anna")
+        };
+        let refused = Refused::NoGroup {
+            user: "anna".into(),
+            group: "wheel".into(),
+        };
         assert_eq!(accounts.ensure(&user), Err(refused));
         assert_eq!(accounts, image());
     }
@@ -274,8 +315,14 @@ mod tests {
             ..named(name)
         };
         let cases = [
-            (with("a", Some("sudo"), OwnGroup::Made, Class::Ordinary), (1000, 27)),
-            (with("b", None, OwnGroup::None, Class::Ordinary), (1001, 100)),
+            (
+                with("a", Some("sudo"), OwnGroup::Made, Class::Ordinary),
+                (1000, 27),
+            ),
+            (
+                with("b", None, OwnGroup::None, Class::Ordinary),
+                (1001, 100),
+            ),
             (with("c", None, OwnGroup::Made, Class::System), (999, 999)),
         ];
         for (user, (uid, gid)) in cases {

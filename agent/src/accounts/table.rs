@@ -12,7 +12,9 @@ pub struct Table {
 
 impl Table {
     pub fn parse(text: &str) -> Table {
-        Table { lines: text.lines().map(str::to_string).collect() }
+        Table {
+            lines: text.lines().map(str::to_string).collect(),
+        }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -56,17 +58,25 @@ impl Table {
         if list.split(',').any(|known| known == member) {
             return;
         }
-        let joined = if list.is_empty() { member.to_string() } else { format!("{list},{member}") };
+        let joined = if list.is_empty() {
+            member.to_string()
+        } else {
+            format!("{list},{member}")
+        };
         self.change(name, index, &joined);
     }
 
     fn row(&self, name: &str) -> Option<&str> {
-        self.lines.iter().map(String::as_str).find(|line| is_row(line, name))
+        self.lines
+            .iter()
+            .map(String::as_str)
+            .find(|line| is_row(line, name))
     }
 }
 
 fn is_row(line: &str, name: &str) -> bool {
-    line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+    line.strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with(':'))
 }
 
 impl fmt::Display for Table {

@@ -1,0 +1,3 @@
+pub mod preflight;
+pub mod tree;
+pub mod write;

@@ -1,0 +1,134 @@
+//! What a plan's units come to before PID 1 runs: symlinks.
+//!
+//! `enable` of a unit in the image: the links of its `[Install]`. `command` before boot: *start*,
+//! *restart* and *reload-or-restart* make the unit wanted by `multi-user.target` for this boot, so
+//! that systemd orders it like any other; *stop* masks each link that would pull the unit in,
+//! for this boot; the rest have nothing to act on.
+
+use std::path::{Path, PathBuf};
+
+use strake_cloud_config::config::{Command, UnitGroup};
+use strake_cloud_config::install;
+use strake_cloud_config::plan::{Enable, Plan, UnitSpec};
+
+use super::desired::{Desired, Moment};
+use super::tree::{Node, Tree};
+use crate::root::Root;
+
+const ETC: &str = "/etc/systemd/system";
+const RUN: &str = "/run/systemd/system";
+const IMAGE: &str = "/usr/lib/systemd/system";
+
+pub fn add(root: &Root, plan: &Plan, moment: Moment, desired: &mut Desired) {
+    let due = |unit: &&UnitSpec| unit.group == UnitGroup::System && moment.covers(unit.phase);
+    for unit in plan.units.iter().filter(due) {
+        if unit.mask {
+            continue;
+        }
+        if unit.runtime && !unit.changes_files {
+            unmask(root, unit, desired);
+        }
+        match unit.enable {
+            Enable::Keep | Enable::Links(_) => {}
+            Enable::FromImage => enable_from_image(root, unit, desired),
+            Enable::Disable => disable(root, unit, desired),
+        }
+        if moment != Moment::Running {
+            command(root, unit, desired);
+        }
+    }
+}
+
+/// An empty file or a mask in the runtime directory would hide the unit.
+fn unmask(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
+    let path = Path::new(RUN).join(&unit.name);
+    let Ok(real) = root.locate(&path) else { return };
+    let masked = std::fs::read_link(&real).is_ok_and(|target| target == Path::new("/dev/null"));
+    let empty = std::fs::symlink_metadata(&real).is_ok_and(|file| file.is_file() && file.len() == 0);
+    if (masked || empty) && !desired.tree.contains_key(&path) {
+        desired.tree.insert(path, Node::Absent);
+    }
+}
+
+fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
+    let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
+        desired.warnings.push(format!("{}: there is no such unit to enable", unit.name));
+        return;
+    };
+    let text = match desired.tree.get(&file) {
+        Some(Node::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
+        _ => root.read_text(&file).unwrap_or_default(),
+    };
+    let links = install::links(&unit.name, &text, unit.runtime, &file.to_string_lossy());
+    if links.is_empty() {
+        desired.warnings.push(format!("{}: it has no [Install] to enable it by", unit.name));
+    }
+    for link in links {
+        desired.tree.insert(PathBuf::from(link.path), Node::link(link.target));
+    }
+}
+
+fn disable(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
+    for dir in [ETC, RUN] {
+        for pulled in pulling_dirs(root, &desired.tree, dir, &unit.name) {
+            desired.tree.insert(Path::new(dir).join(pulled).join(&unit.name), Node::Absent);
+        }
+    }
+}
+
+fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
+    match unit.command {
+        Some(command) if command.starts() => {
+            let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
+                desired.warnings.push(format!("{}: there is no such unit to start", unit.name));
+                return;
+            };
+            let wants = Path::new(RUN).join("multi-user.target.wants").join(&unit.name);
+            desired.tree.insert(wants, Node::link(file));
+        }
+        Some(Command::Stop) => {
+            for dir in [ETC, RUN, IMAGE] {
+                for pulled in pulling_dirs(root, &desired.tree, dir, &unit.name) {
+                    let path = Path::new(ETC).join(pulled).join(&unit.name);
+                    desired.tree.insert(path, Node::mask());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Names of the `*.wants` and like directories in `dir` that have, or get, a link to the unit.
+fn pulling_dirs(root: &Root, tree: &Tree, dir: &str, unit: &str) -> Vec<String> {
+    let pulls = |name: &str| {
+        [".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix))
+    };
+    let planned = tree.iter().filter_map(|(path, node)| {
+        let below = path.strip_prefix(dir).ok()?;
+        let (name, file) = (below.parent()?.to_str()?, below.file_name()?);
+        (file == unit && *node != Node::Absent).then(|| name.to_string())
+    });
+    let there = root.list(dir).into_iter().filter_map(|name| name.into_string().ok());
+    let there = there.filter(|name| {
+        let link = root.locate(&Path::new(dir).join(name).join(unit));
+        pulls(name) && link.is_ok_and(|link| std::fs::symlink_metadata(link).is_ok())
+    });
+    let mut dirs: Vec<String> = planned.filter(|name| pulls(name)).chain(there).collect();
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+/// The unit's file as systemd would find it, a template's for an instance.
+fn unit_file(root: &Root, tree: &Tree, name: &str) -> Option<PathBuf> {
+    let template = name.split_once('@').and_then(|(prefix, rest)| {
+        Some(format!("{prefix}@.{}", rest.rsplit_once('.')?.1))
+    });
+    let names = [Some(name.to_string()), template];
+    names.into_iter().flatten().find_map(|name| {
+        [ETC, RUN, IMAGE].iter().map(|dir| Path::new(dir).join(&name)).find(|path| {
+            tree.get(path).is_some_and(|node| *node != Node::Absent)
+                || root.locate(path).is_ok_and(|real| std::fs::symlink_metadata(real).is_ok())
+        })
+    })
+}

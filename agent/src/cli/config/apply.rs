@@ -1,0 +1,148 @@
+//! `strake config apply`: the one command that changes a machine's configuration.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+use strake_cloud_config::report;
+
+use super::{RootArg, read_input};
+use crate::apply::tree::{self, Difference};
+use crate::apply::{self, Moment, Prepared};
+use crate::cli::output::{Output, columns, style};
+use crate::config::record::Outcome;
+use crate::config::running::Running;
+use crate::config::{Layers, addresses, boot};
+use crate::exit::Exit;
+use crate::root::Root;
+use crate::source;
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["before_boot", "after_var", "file"])))]
+pub(in crate::cli) struct Apply {
+    /// The machine's own sources, before PID 1 runs; a bad user config gives way to the last good
+    #[arg(long)]
+    before_boot: bool,
+    /// What is in force, the part that had to wait for /var
+    #[arg(long)]
+    after_var: bool,
+    /// This cloud-config instead; `-` is standard input
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArg,
+    /// Print what would change and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One row of the result.
+#[derive(Debug, Serialize)]
+struct Row {
+    path: PathBuf,
+    difference: Difference,
+}
+
+impl Apply {
+    pub(super) fn run(self) -> Result<Exit> {
+        let root = self.root.root();
+        match &self.file {
+            Some(file) => self.file(&root, file),
+            None if self.after_var => self.after_var(&root),
+            None => self.before_boot(&root),
+        }
+    }
+
+    fn before_boot(&self, root: &Root) -> Result<Exit> {
+        let sources = source::gather(root);
+        if self.dry_run {
+            let layers = Layers {
+                oem: sources.oem.as_ref(),
+                metadata: sources.metadata.as_ref(),
+                user: sources.user.as_ref(),
+            };
+            return self.layers(root, layers, Moment::BeforeBoot);
+        }
+        let report = boot::apply(root, &sources)?;
+        let record = &report.record;
+        for problem in record.problems.iter().filter(|problem| problem.level != "info") {
+            eprintln!("strake: cloud-config {problem}");
+        }
+        let user = sources.user.as_ref().map_or("", |text| text.name.as_str());
+        let changes = report.changes.len();
+        eprintln!(
+            "strake: cloud-config: {}",
+            match record.outcome {
+                Outcome::Default => format!("none given, defaults in force, {changes} changes"),
+                Outcome::Applied => format!("{user} in force, {changes} changes"),
+                Outcome::LastGood => format!("{user} NOT in force, the last good config is"),
+                Outcome::Rejected => format!("{user} NOT in force, and no earlier one is known"),
+            }
+        );
+        Ok(Exit::Done)
+    }
+
+    fn after_var(&self, root: &Root) -> Result<Exit> {
+        let running = Running::load(root)?;
+        let checked = running.check(Default::default());
+        let plan = checked.plan().context("the config in force is not usable any more")?;
+        self.finish(root, &apply::prepare(root, &plan, Moment::AfterVar)?)
+    }
+
+    fn file(&self, root: &Root, file: &Path) -> Result<Exit> {
+        let text = match read_input(file) {
+            Ok(text) => text,
+            Err(exit) => return Ok(exit),
+        };
+        let vendor = source::gather(root);
+        let layers = Layers {
+            oem: vendor.oem.as_ref(),
+            metadata: vendor.metadata.as_ref(),
+            user: Some(&text),
+        };
+        let moment = if root.is_machine() { Moment::Running } else { Moment::Offline };
+        self.layers(root, layers, moment)
+    }
+
+    fn layers(&self, root: &Root, layers: Layers, moment: Moment) -> Result<Exit> {
+        let addresses = match moment {
+            Moment::Running => {
+                let wanted = layers.check(Default::default()).config.unwrap_or_default();
+                addresses::of_machine(root, &wanted.strake.addresses)?
+            }
+            _ => Default::default(),
+        };
+        let checked = layers.check(addresses);
+        let style = style(&std::io::stderr());
+        for (name, problems) in checked.by_source() {
+            eprint!("{}", report::human(&problems, name, style));
+        }
+        let Some(plan) = checked.plan() else {
+            return Ok(Exit::BadInput);
+        };
+        self.finish(root, &apply::prepare(root, &plan, moment)?)
+    }
+
+    fn finish(&self, root: &Root, prepared: &Prepared) -> Result<Exit> {
+        prepared.report();
+        if !prepared.refusals.is_empty() {
+            return Ok(Exit::BadInput);
+        }
+        let row = |path: &Path, difference| Row { path: path.to_path_buf(), difference };
+        let rows: Vec<Row> = if self.dry_run {
+            let found = tree::differences(root, &prepared.tree).context("comparing")?;
+            found.into_iter().map(|(path, _, difference)| row(path, difference)).collect()
+        } else {
+            let changes = prepared.write(root).context("applying")?;
+            changes.into_iter().map(|change| row(&change.path, change.difference)).collect()
+        };
+        let table = || {
+            let cells = |row: &Row| vec![row.difference.to_string(), row.path.display().to_string()];
+            columns(&rows.iter().map(cells).collect::<Vec<_>>())
+        };
+        self.output.print(&rows, table)?;
+        Ok(if rows.is_empty() { Exit::NothingToDo } else { Exit::Done })
+    }
+}

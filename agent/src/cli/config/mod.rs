@@ -1,0 +1,80 @@
+//! `strake config ...`
+
+mod apply;
+mod diff;
+mod plan;
+mod run;
+mod show;
+pub(super) mod validate;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+
+use crate::exit::Exit;
+use crate::root::Root;
+use crate::source::{LIMIT, Text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check a cloud-config and report every problem with its place
+    Validate(validate::Validate),
+    /// Show what a cloud-config would bring about, without touching anything
+    Plan(plan::Plan),
+    /// Bring this machine, or the tree below --root, to what a cloud-config says
+    Apply(apply::Apply),
+    /// Show what is in force: source, digest, problems, plan
+    Show(show::Show),
+    /// Show how the machine differs from what is in force; exit code 1 when it does
+    Diff(diff::Diff),
+    /// Apply what waited for the network (run by strake-config.service)
+    Run(run::Run),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RootArg {
+    /// Work on the tree below this directory instead of the running machine
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+impl RootArg {
+    fn root(&self) -> Root {
+        Root::new(&self.root)
+    }
+}
+
+pub(super) fn run(command: Command) -> Result<Exit> {
+    match command {
+        Command::Validate(validate) => validate.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Apply(apply) => apply.run(),
+        Command::Show(show) => show.run(),
+        Command::Diff(diff) => diff.run(),
+        Command::Run(run) => run.run(),
+    }
+}
+
+/// The file's bytes; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<Text> {
+    let mut bytes = Vec::new();
+    let limit = LIMIT as u64;
+    if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut bytes).context("reading standard input")?;
+        return Ok(Text { name: "stdin".to_string(), bytes });
+    }
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .with_context(|| format!("reading {}", path.display()))?;
+    Ok(Text { name: path.display().to_string(), bytes })
+}
+
+/// A file that cannot be read is bad input, not a failure of the program.
+pub(super) fn read_input(path: &Path) -> Result<Text, Exit> {
+    read(path).map_err(|error| {
+        eprintln!("strake: error: {error:#}");
+        Exit::BadInput
+    })
+}

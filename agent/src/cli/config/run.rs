@@ -1,0 +1,33 @@
+//! `strake config run`: the network phase. Everything that waited for an address is applied.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::RootArg;
+use crate::apply::{self, Moment};
+use crate::config::addresses;
+use crate::config::running::Running;
+use crate::exit::Exit;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Run {
+    #[command(flatten)]
+    root: RootArg,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<Exit> {
+        let root = self.root.root();
+        let running = Running::load(&root)?;
+        let wanted = running.check(Default::default()).config.unwrap_or_default();
+        let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
+        let plan = running.check(addresses).plan().context("the config in force has errors")?;
+        let prepared = apply::prepare(&root, &plan, Moment::Running)?;
+        prepared.report();
+        if !prepared.refusals.is_empty() {
+            return Ok(Exit::BadInput);
+        }
+        let changes = prepared.write(&root).context("applying")?;
+        Ok(if changes.is_empty() { Exit::NothingToDo } else { Exit::Done })
+    }
+}

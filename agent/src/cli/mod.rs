@@ -1,0 +1,59 @@
+//! The command line: parse, run, exit code. One file per command.
+
+mod config;
+mod coreos_cloudinit;
+mod output;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "strake",
+    version,
+    about = "Configure, watch and update a Strake machine",
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad input or usage, 3 nothing to do.",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The machine's cloud-config: check, plan, apply, show
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Runs the program under the name it was called by.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let name = args.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
+    if name == "coreos-cloudinit" {
+        return finish(coreos_cloudinit::run(&args[1..]));
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is not worth a second message.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::BadInput } else { Exit::Done };
+        }
+    };
+    finish(match cli.command {
+        Command::Config(command) => config::run(command),
+    })
+}
+
+fn finish(result: anyhow::Result<Exit>) -> Exit {
+    result.unwrap_or_else(|error| {
+        eprintln!("strake: error: {error:#}");
+        Exit::Failed
+    })
+}

@@ -1,0 +1,161 @@
+//! The phase before PID 1: the best usable configuration is applied, and always one is.
+//!
+//! In this order: the user's, the last good one, the vendor's alone, none. What is wrong with a
+//! configuration that was passed over is in the report and in the record.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use strake_cloud_config::plan::Phase;
+use strake_cloud_config::{Addresses, Plan};
+
+use super::record::{self, Outcome, Problem, Record, digest};
+use super::{Layers, trial};
+use crate::apply::tree::{Node, Tree};
+use crate::apply::write::Change;
+use crate::apply::{self, Moment};
+use crate::root::Root;
+use crate::source::{Sources, Text};
+
+/// What was put in force.
+#[derive(Debug)]
+pub struct Report {
+    pub record: Record,
+    pub changes: Vec<Change>,
+}
+
+pub fn apply(root: &Root, sources: &Sources) -> Result<Report> {
+    let mut problems: Vec<Problem> =
+        sources.warnings.iter().map(|text| Problem::whole("sources", "warning", text)).collect();
+    let last_good = trial::last_good(root)
+        .map(|bytes| Text { name: "last good config".to_string(), bytes });
+    for candidate in candidates(root, sources, last_good.as_ref(), &mut problems) {
+        match candidate.attempt(root, sources, &problems) {
+            Ok(report) => return Ok(report),
+            Err(refused) => problems.extend(refused),
+        }
+    }
+    for problem in &problems {
+        eprintln!("strake: cloud-config {problem}");
+    }
+    bail!("no configuration could be put in force");
+}
+
+struct Candidate<'a> {
+    layers: Layers<'a>,
+    outcome: Outcome,
+}
+
+fn candidates<'a>(
+    root: &Root,
+    sources: &'a Sources,
+    last_good: Option<&'a Text>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Candidate<'a>> {
+    let vendor = Layers {
+        oem: sources.oem.as_ref(),
+        metadata: sources.metadata.as_ref(),
+        user: None,
+    };
+    let mut list = Vec::new();
+    let mut fallback = Outcome::Default;
+    if let Some(user) = &sources.user {
+        fallback = Outcome::Rejected;
+        let failed = trial::failed(root).filter(|failed| failed.digest == digest(&user.bytes));
+        match (failed, last_good) {
+            (Some(failed), Some(good)) if good.bytes != user.bytes => {
+                let text = format!("the last boot with it was not healthy: {}", failed.reason);
+                problems.push(Problem::whole(&user.name, "error", &text));
+            }
+            _ => list.push(Candidate {
+                layers: Layers { user: Some(user), ..vendor },
+                outcome: Outcome::Applied,
+            }),
+        }
+        list.extend(last_good.map(|good| Candidate {
+            layers: Layers { user: Some(good), ..vendor },
+            outcome: Outcome::LastGood,
+        }));
+    }
+    list.push(Candidate { layers: vendor, outcome: fallback });
+    list.push(Candidate { layers: Layers::default(), outcome: fallback });
+    list
+}
+
+impl Candidate<'_> {
+    fn attempt(
+        &self,
+        root: &Root,
+        sources: &Sources,
+        earlier: &[Problem],
+    ) -> Result<Report, Vec<Problem>> {
+        let name = self.layers.user.map_or("config", |text| text.name.as_str());
+        let checked = self.layers.check(Addresses::default());
+        let mut found: Vec<Problem> = checked.findings.iter().map(Problem::from).collect();
+        let Some(plan) = checked.plan() else {
+            return Err(found);
+        };
+        let error = |text: String| Problem::whole(name, "error", &text);
+        let mut prepared = apply::prepare(root, &plan, Moment::BeforeBoot)
+            .map_err(|cause| vec![error(format!("{cause:#}"))])?;
+        found.extend(prepared.warnings.iter().map(|text| Problem::whole(name, "warning", text)));
+        if !prepared.refusals.is_empty() {
+            found.extend(prepared.refusals.into_iter().map(error));
+            return Err(found);
+        }
+        let record = self.record([earlier, &found].concat());
+        self.add_record(root, &record, &plan, sources, &mut prepared.tree)
+            .and_then(|()| prepared.write(root).context("writing the configuration"))
+            .map(|changes| Report { record, changes })
+            .map_err(|cause| vec![error(format!("{cause:#}"))])
+    }
+
+    fn record(&self, problems: Vec<Problem>) -> Record {
+        Record {
+            source: self.layers.user.map(|text| text.name.clone()),
+            digest: self.layers.user.map(|text| digest(&text.bytes)),
+            outcome: self.outcome,
+            problems,
+        }
+    }
+
+    fn add_record(
+        &self,
+        root: &Root,
+        record: &Record,
+        plan: &Plan,
+        sources: &Sources,
+        tree: &mut Tree,
+    ) -> Result<()> {
+        let json = serde_json::to_string_pretty(record).context("writing the record")?;
+        let user = self.layers.user.map(|text| text.bytes.clone());
+        let on_trial = user.clone().filter(|bytes| {
+            self.outcome == Outcome::Applied && trial::last_good(root).as_ref() != Some(bytes)
+        });
+        let metadata = sources.metadata.as_ref().map(|text| text.bytes.clone());
+        let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
+        let mut add = |path: &str, node| tree.insert(PathBuf::from(path), node);
+        add(record::RECORD, Node::text(json + "\n"));
+        add(record::USER_DATA, private(user));
+        add(record::METADATA, private(metadata));
+        add(trial::PENDING, private(on_trial));
+        add(record::WAITING_VAR, private(waits(Phase::AfterVar)));
+        add(record::WAITING_NETWORK, private(waits(Phase::Network)));
+        Ok(())
+    }
+}
+
+fn private(content: Option<Vec<u8>>) -> Node {
+    match content {
+        Some(content) => Node::File { content, mode: 0o600, uid: 0, gid: 0 },
+        None => Node::Absent,
+    }
+}
+
+fn plan_waits_for(plan: &Plan, phase: Phase) -> bool {
+    plan.files.iter().any(|file| file.phase == phase)
+        || plan.units.iter().any(|unit| unit.phase == phase)
+        || plan.scripts.iter().any(|script| script.phase == phase)
+        || plan.hostname.as_ref().is_some_and(|hostname| hostname.phase == phase)
+        || (phase == Phase::Network && plan.users.iter().any(|user| !user.key_imports.is_empty()))
+}

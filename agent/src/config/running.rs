@@ -1,0 +1,51 @@
+//! The configuration in force, put together again after boot from what the boot recorded.
+
+use anyhow::{Context, Result};
+use strake_cloud_config::Addresses;
+
+use super::record::{self, Record};
+use super::{Checked, Layers};
+use crate::root::Root;
+use crate::source::{self, Text};
+
+#[derive(Debug)]
+pub struct Running {
+    pub record: Record,
+    oem: Option<Text>,
+    metadata: Option<Text>,
+    user: Option<Text>,
+}
+
+impl Running {
+    pub fn load(root: &Root) -> Result<Running> {
+        let record = Record::read(root)
+            .with_context(|| format!("no configuration is recorded in {}", record::RECORD))?;
+        let text = |path: &str, name: &str| {
+            let bytes = source::read_limited(root, path).ok()?;
+            Some(Text { name: name.to_string(), bytes })
+        };
+        let user = match &record.source {
+            Some(name) => Some(Text {
+                name: name.clone(),
+                bytes: source::read_limited(root, record::USER_DATA)
+                    .with_context(|| format!("reading {}", record::USER_DATA))?,
+            }),
+            None => None,
+        };
+        Ok(Running {
+            oem: text(source::OEM_FILE, source::OEM_FILE),
+            metadata: text(record::METADATA, "metadata"),
+            user,
+            record,
+        })
+    }
+
+    pub fn check(&self, addresses: Addresses) -> Checked {
+        let layers = Layers {
+            oem: self.oem.as_ref(),
+            metadata: self.metadata.as_ref(),
+            user: self.user.as_ref(),
+        };
+        layers.check(addresses)
+    }
+}

@@ -1,0 +1,9 @@
+pub mod accounts;
+pub mod apply;
+pub mod config;
+pub mod exit;
+pub mod health;
+pub mod root;
+pub mod source;
+pub mod status;
+pub mod systemd;

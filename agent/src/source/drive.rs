@@ -1,0 +1,153 @@
+//! The config drive: a small disk with the label `config-2` (OpenStack's layout) or `cidata`
+//! (NoCloud's). Found by reading superblocks, mounted read-only, read, and unmounted.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount, umount};
+
+use super::{LIMIT, module, superblock};
+use crate::root::Root;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    OpenStack,
+    NoCloud,
+}
+
+impl Layout {
+    fn of_label(label: &str) -> Option<Layout> {
+        match label.to_ascii_lowercase().as_str() {
+            "config-2" => Some(Layout::OpenStack),
+            "cidata" => Some(Layout::NoCloud),
+            _ => None,
+        }
+    }
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Layout::OpenStack => "config-2",
+            Layout::NoCloud => "cidata",
+        }
+    }
+
+    pub fn user_data(self) -> &'static str {
+        match self {
+            Layout::OpenStack => "openstack/latest/user_data",
+            Layout::NoCloud => "user-data",
+        }
+    }
+
+    pub fn metadata(self) -> &'static str {
+        match self {
+            Layout::OpenStack => "openstack/latest/meta_data.json",
+            Layout::NoCloud => "meta-data",
+        }
+    }
+}
+
+/// What the drive holds; either file may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    pub layout: Layout,
+    pub user_data: Option<Vec<u8>>,
+    pub metadata: Option<Vec<u8>>,
+}
+
+// The image's own partitions are never a config drive and need not be opened.
+const OWN_PARTITIONS: [&str; 9] = [
+    "EFI-SYSTEM",
+    "USR-A",
+    "USR-A-VERITY",
+    "USR-B",
+    "USR-B-VERITY",
+    "OEM",
+    "CONFIG",
+    "STATE",
+    "DATA",
+];
+
+/// The first config drive, OpenStack's before NoCloud's.
+pub fn find(root: &Root) -> Result<Option<Drive>> {
+    let mut found: Vec<_> = root
+        .list("/sys/class/block")
+        .into_iter()
+        .filter_map(|name| candidate(root, name.to_str()?))
+        .collect();
+    found.sort_by_key(|(layout, _, _)| *layout != Layout::OpenStack);
+    let Some((layout, kind, device)) = found.into_iter().next() else {
+        return Ok(None);
+    };
+    read(root, layout, kind, &device)
+        .with_context(|| format!("reading the config drive {}", device.display()))
+        .map(Some)
+}
+
+fn candidate(root: &Root, name: &str) -> Option<(Layout, superblock::Kind, PathBuf)> {
+    if ["loop", "ram", "zram", "dm-", "md"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
+        return None;
+    }
+    let uevent = root
+        .read_text(format!("/sys/class/block/{name}/uevent"))
+        .unwrap_or_default();
+    let partition = uevent
+        .lines()
+        .find_map(|line| line.strip_prefix("PARTNAME="));
+    if partition.is_some_and(|label| OWN_PARTITIONS.contains(&label)) {
+        return None;
+    }
+    let device = Path::new("/dev").join(name);
+    let mut head = Vec::with_capacity(superblock::HEAD);
+    let file = File::open(root.locate(&device).ok()?).ok()?;
+    file.take(superblock::HEAD as u64)
+        .read_to_end(&mut head)
+        .ok()?;
+    let (kind, label) = superblock::label(&head)?;
+    Some((Layout::of_label(&label)?, kind, device))
+}
+
+fn read(root: &Root, layout: Layout, kind: superblock::Kind, device: &Path) -> Result<Drive> {
+    let at = root.locate(&Path::new("/run/strake/media").join(layout.label()))?;
+    std::fs::create_dir_all(&at).context("making the mount point")?;
+    let device = root.locate(device)?;
+    mount_read_only(&device, &at, kind.name()).context("mounting")?;
+    let user_data = optional(&at.join(layout.user_data()));
+    let metadata = optional(&at.join(layout.metadata()));
+    umount(&at).context("unmounting")?;
+    Ok(Drive {
+        layout,
+        user_data: user_data?,
+        metadata: metadata?,
+    })
+}
+
+fn mount_read_only(device: &Path, at: &Path, kind: &str) -> Result<()> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let attempt = || mount(Some(device), at, Some(kind), flags, None::<&str>);
+    match attempt() {
+        // The kernel's own request for the module finds no modprobe before PID 1 runs.
+        Err(Errno::ENODEV) => {
+            let module = if kind == "iso9660" { "isofs" } else { kind };
+            module::load(module)?;
+            attempt().map_err(Into::into)
+        }
+        done => done.map_err(Into::into),
+    }
+}
+
+fn optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,207 @@
+//! The real systemd, over D-Bus.
+
+use std::pin::Pin;
+use std::task::Context;
+
+use tokio::sync::watch;
+use zbus::export::futures_core::Stream;
+use zbus::fdo::PropertiesProxy;
+use zbus::names::InterfaceName;
+use zbus::wire::{OwnedObjectPath, OwnedVariant};
+use zbus::{Connection, MatchRule, MessageStream, connection, message};
+
+use super::proxy::ManagerProxy;
+use super::{Active, BootTimes, Error, Job, Unit, Units};
+
+const SERVICE: &str = "org.freedesktop.systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const UNITS_PATH: &str = "/org/freedesktop/systemd1/unit";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+// What was asked for replaces what is queued against it, as for `systemctl start`.
+const MODE: &str = "replace";
+
+const BOOT_TIMES: [&str; 6] = [
+    "FirmwareTimestampMonotonic",
+    "LoaderTimestampMonotonic",
+    "KernelTimestampMonotonic",
+    "InitRDTimestampMonotonic",
+    "UserspaceTimestampMonotonic",
+    "FinishTimestampMonotonic",
+];
+
+#[derive(Debug)]
+pub struct Bus {
+    connection: Connection,
+    manager: ManagerProxy<'static>,
+}
+
+impl Bus {
+    pub async fn system() -> Result<Bus, Error> {
+        Bus::over(connection::Builder::system()).await
+    }
+
+    pub async fn over(builder: connection::Builder<'_>) -> Result<Bus, Error> {
+        let connection = builder.build().await.map_err(Error::Connect)?;
+        let manager = ManagerProxy::builder(&connection)
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await
+            .map_err(Error::Connect)?;
+        Ok(Bus {
+            connection,
+            manager,
+        })
+    }
+
+    async fn properties(&self, path: OwnedObjectPath) -> zbus::Result<PropertiesProxy<'static>> {
+        PropertiesProxy::builder(&self.connection)
+            .destination(SERVICE)
+            .path(path)
+            .build()
+            .await
+    }
+
+    async fn read_unit(&self, name: &str) -> zbus::Result<Unit> {
+        let path = self.manager.load_unit(name).await?;
+        let properties = self.properties(path).await?;
+        let text = async |key: &str| -> zbus::Result<String> {
+            Ok(String::try_from(get(&properties, UNIT, key).await?)?)
+        };
+        let names = async |key: &str| -> zbus::Result<Vec<String>> {
+            Ok(Vec::<String>::try_from(get(&properties, UNIT, key).await?)?)
+        };
+        let since = get(&properties, UNIT, "ActiveEnterTimestampMonotonic").await?;
+        let mut pulled_by = names("WantedBy").await?;
+        pulled_by.extend(names("RequiredBy").await?);
+        Ok(Unit {
+            name: name.to_string(),
+            loaded: text("LoadState").await? == "loaded",
+            active: Active::from(text("ActiveState").await?.as_str()),
+            sub: text("SubState").await?,
+            fragment: text("FragmentPath").await?,
+            pulled_by,
+            active_since_us: u64::try_from(since)?,
+        })
+    }
+
+    async fn read_boot_times(&self) -> zbus::Result<BootTimes> {
+        let path = OwnedObjectPath::try_from(MANAGER_PATH)?;
+        let properties = self.properties(path).await?;
+        let mut times = BootTimes::new();
+        for key in BOOT_TIMES {
+            times.insert(key, u64::try_from(get(&properties, MANAGER, key).await?)?);
+        }
+        Ok(times)
+    }
+
+    async fn watch(&self) -> zbus::Result<watch::Receiver<u64>> {
+        let rule = MatchRule::builder()
+            .msg_type(message::Type::Signal)
+            .interface("org.freedesktop.DBus.Properties")
+            .member("PropertiesChanged")
+            .path_namespace(UNITS_PATH)
+            .build()?;
+        let stream = MessageStream::for_match_rule(rule, &self.connection, None).await?;
+        self.manager.subscribe().await?;
+        let (sender, receiver) = watch::channel(0);
+        tokio::spawn(count(stream, sender));
+        Ok(receiver)
+    }
+}
+
+async fn get(
+    properties: &PropertiesProxy<'_>,
+    interface: &str,
+    key: &str,
+) -> zbus::Result<OwnedVariant> {
+    let interface = InterfaceName::try_from(interface)?;
+    Ok(properties.get(interface, key).await?)
+}
+
+async fn count(mut stream: MessageStream, sender: watch::Sender<u64>) {
+    let mut next =
+        async || std::future::poll_fn(|cx: &mut Context| Pin::new(&mut stream).poll_next(cx)).await;
+    while let Some(Ok(_)) = next().await {
+        sender.send_modify(|count| *count += 1);
+        if sender.is_closed() {
+            return;
+        }
+    }
+}
+
+fn ask(what: &str) -> impl FnOnce(zbus::Error) -> Error {
+    move |source| Error::Ask {
+        what: what.to_string(),
+        source,
+    }
+}
+
+impl Units for Bus {
+    async fn unit(&self, name: &str) -> Result<Unit, Error> {
+        self.read_unit(name).await.map_err(ask(name))
+    }
+
+    async fn failed(&self) -> Result<Vec<Unit>, Error> {
+        let rows = self.manager.list_units_filtered(&["failed"]).await;
+        let mut units = Vec::new();
+        for row in rows.map_err(ask("the failed units"))? {
+            units.push(self.unit(&row.0).await?);
+        }
+        units.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(units)
+    }
+
+    async fn boot_times(&self) -> Result<BootTimes, Error> {
+        self.read_boot_times()
+            .await
+            .map_err(ask("the times of this boot"))
+    }
+
+    async fn changes(&self) -> Result<watch::Receiver<u64>, Error> {
+        self.watch().await.map_err(ask("changes of units"))
+    }
+
+    async fn reload(&self) -> Result<(), Error> {
+        let done = self.manager.reload().await;
+        done.map_err(|source| Error::Order {
+            what: "reload its unit files".into(),
+            source,
+        })
+    }
+
+    async fn run(&self, job: Job, unit: &str) -> Result<(), Error> {
+        let manager = &self.manager;
+        let queued = match job {
+            Job::Start => manager.start_unit(unit, MODE).await,
+            Job::Stop => manager.stop_unit(unit, MODE).await,
+            Job::Restart => manager.restart_unit(unit, MODE).await,
+            Job::TryRestart => manager.try_restart_unit(unit, MODE).await,
+            Job::Reload => manager.reload_unit(unit, MODE).await,
+            Job::ReloadOrRestart => manager.reload_or_restart_unit(unit, MODE).await,
+            Job::ReloadOrTryRestart => manager.reload_or_try_restart_unit(unit, MODE).await,
+        };
+        let what = format!("{} {unit}", job.word());
+        queued
+            .map(drop)
+            .map_err(|source| Error::Order { what, source })
+    }
+
+    async fn reboot(&self) -> Result<(), Error> {
+        // reboot.target, not the method `Reboot`: that one kills everything at once.
+        self.run_irreversibly("reboot.target").await
+    }
+}
+
+impl Bus {
+    async fn run_irreversibly(&self, target: &str) -> Result<(), Error> {
+        let queued = self
+            .manager
+            .start_unit(target, "replace-irreversibly")
+            .await;
+        let what = format!("start {target}");
+        queued
+            .map(drop)
+            .map_err(|source| Error::Order { what, source })
+    }
+}
