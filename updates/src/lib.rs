@@ -6,9 +6,13 @@
 //! devices and the network are touched by `tuf::store`, `install` and `fetch` only.
 //! It never decides whether a boot was healthy; that is the agent's.
 
+pub mod channel;
 pub mod digest;
 pub mod entry;
+pub mod offer;
+pub mod policy;
 pub mod release;
+pub mod rollout;
 pub mod slot;
 pub mod time;
 pub mod tuf;
