@@ -1,5 +1,13 @@
+//! `strake`, the one program of a Strake machine: node services and command line.
+//!
+//! This is the program without its `main`, so that tests use the same code. Pure modules
+//! (`accounts`, `health::decision`, `status::entry`, `config::addresses`) decide; `apply::write` is
+//! the only one that changes configuration on disk; `systemd` is the only one that talks to
+//! systemd. The program refuses to write anything unless all of it can be written.
+
 pub mod accounts;
 pub mod apply;
+pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod health;

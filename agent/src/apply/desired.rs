@@ -80,19 +80,30 @@ impl Desired {
                 Err(refused) => self.refusals.push(refused.to_string()),
             }
             if !spec.ssh_authorized_keys.is_empty() {
-                let keys = spec.ssh_authorized_keys.iter().map(|key| format!("{}\n", key.trim()));
+                let keys = spec
+                    .ssh_authorized_keys
+                    .iter()
+                    .map(|key| format!("{}\n", key.trim()));
                 let path = Path::new(KEYS_DIR).join(&spec.name);
                 self.tree.insert(path, Node::text(keys.collect::<String>()));
             }
         }
         if let Some(text) = homes.tmpfiles() {
-            self.tree.insert(PathBuf::from(homes::TMPFILES), Node::text(text));
+            self.tree
+                .insert(PathBuf::from(homes::TMPFILES), Node::text(text));
         }
     }
 
     fn hostname(&mut self, plan: &Plan, moment: Moment) {
-        if let Some(hostname) = plan.hostname.as_ref().filter(|host| moment.covers(host.phase)) {
-            self.tree.insert("/etc/hostname".into(), Node::text(format!("{}\n", hostname.name)));
+        if let Some(hostname) = plan
+            .hostname
+            .as_ref()
+            .filter(|host| moment.covers(host.phase))
+        {
+            self.tree.insert(
+                "/etc/hostname".into(),
+                Node::text(format!("{}\n", hostname.name)),
+            );
         }
     }
 
@@ -122,10 +133,13 @@ impl Desired {
             }
             Body::Environment(environment) => {
                 let text = existing(&self.tree)?.unwrap_or_default();
-                environment.merge(&String::from_utf8_lossy(&text)).into_bytes()
+                environment
+                    .merge(&String::from_utf8_lossy(&text))
+                    .into_bytes()
             }
             Body::Source(source) => {
-                self.warnings.push(format!("{}: not fetched: {}", file.path, source.url));
+                self.warnings
+                    .push(format!("{}: not fetched: {}", file.path, source.url));
                 return Ok(());
             }
         };
@@ -133,7 +147,15 @@ impl Desired {
         let gid = number(&file.owner.group).or_else(|| accounts.gid(&file.owner.group));
         match (uid, gid) {
             (Some(uid), Some(gid)) => {
-                self.tree.insert(path, Node::File { content, mode: file.mode, uid, gid });
+                self.tree.insert(
+                    path,
+                    Node::File {
+                        content,
+                        mode: file.mode,
+                        uid,
+                        gid,
+                    },
+                );
             }
             (None, _) => self.refuse_owner(file, "user", &file.owner.user),
             (_, None) => self.refuse_owner(file, "group", &file.owner.group),
@@ -142,7 +164,8 @@ impl Desired {
     }
 
     fn refuse_owner(&mut self, file: &FileSpec, kind: &str, name: &str) {
-        self.refusals.push(format!("{}: the {kind} {name} does not exist", file.path));
+        self.refusals
+            .push(format!("{}: the {kind} {name} does not exist", file.path));
     }
 }
 
@@ -173,7 +196,15 @@ fn to_user(spec: &UserSpec) -> accounts::User {
         shell: spec.shell.clone(),
         primary_group: spec.primary_group.clone(),
         groups: spec.groups.clone(),
-        own_group: if spec.own_group { OwnGroup::Made } else { OwnGroup::None },
-        class: if spec.system { Class::System } else { Class::Ordinary },
+        own_group: if spec.own_group {
+            OwnGroup::Made
+        } else {
+            OwnGroup::None
+        },
+        class: if spec.system {
+            Class::System
+        } else {
+            Class::Ordinary
+        },
     }
 }

@@ -18,8 +18,15 @@ impl Homes {
             Some(name) => format!("/var/home/{name}"),
             None => owner.home.clone(),
         };
-        let quoted = home.replace('%', "%%").replace('\\', "\\\\").replace('"', "\\\"");
-        let _ = writeln!(self.lines, "d \"{quoted}\" 0750 {} {} -", owner.uid, owner.gid);
+        let quoted = home
+            .replace('%', "%%")
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
+        let _ = writeln!(
+            self.lines,
+            "d \"{quoted}\" 0750 {} {} -",
+            owner.uid, owner.gid
+        );
     }
 
     pub fn tmpfiles(self) -> Option<String> {
@@ -35,7 +42,11 @@ mod tests {
     fn homes_below_home_are_made_in_var() {
         let mut homes = Homes::default();
         for home in ["/home/anna", "/var/lib/app", "/srv/100% \"x\""] {
-            homes.add(&Owner { uid: 1000, gid: 27, home: home.into() });
+            homes.add(&Owner {
+                uid: 1000,
+                gid: 27,
+                home: home.into(),
+            });
         }
         let expected = "d \"/var/home/anna\" 0750 1000 27 -\n\
                         d \"/var/lib/app\" 0750 1000 27 -\n\

@@ -14,13 +14,21 @@ pub fn add(plan: &Plan, moment: Moment, tree: &mut Tree) {
         }
         let file = format!("/run/strake/scripts/user-{number}");
         let content = script.text.clone().into_bytes();
-        let node = Node::File { content, mode: 0o700, uid: 0, gid: 0 };
+        let node = Node::File {
+            content,
+            mode: 0o700,
+            uid: 0,
+            gid: 0,
+        };
         tree.insert(PathBuf::from(&file), node);
         let unit = format!("/run/systemd/system/{}", unit_name(number));
         tree.insert(PathBuf::from(&unit), Node::text(unit_text(&file)));
         if moment != Moment::Running {
             let wants = "/run/systemd/system/multi-user.target.wants";
-            tree.insert(PathBuf::from(format!("{wants}/{}", unit_name(number))), Node::link(unit));
+            tree.insert(
+                PathBuf::from(format!("{wants}/{}", unit_name(number))),
+                Node::link(unit),
+            );
         }
     }
 }

@@ -8,8 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use strake_cloud_config::config::{Command, UnitGroup};
-use strake_cloud_config::install;
+use strake_cloud_config::install::{self, Place};
 use strake_cloud_config::plan::{Enable, Plan, UnitSpec};
+use strake_cloud_config::unit_name::UnitName;
 
 use super::desired::{Desired, Moment};
 use super::tree::{Node, Tree};
@@ -44,7 +45,8 @@ fn unmask(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     let path = Path::new(RUN).join(&unit.name);
     let Ok(real) = root.locate(&path) else { return };
     let masked = std::fs::read_link(&real).is_ok_and(|target| target == Path::new("/dev/null"));
-    let empty = std::fs::symlink_metadata(&real).is_ok_and(|file| file.is_file() && file.len() == 0);
+    let empty =
+        std::fs::symlink_metadata(&real).is_ok_and(|file| file.is_file() && file.len() == 0);
     if (masked || empty) && !desired.tree.contains_key(&path) {
         desired.tree.insert(path, Node::Absent);
     }
@@ -52,26 +54,43 @@ fn unmask(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
 
 fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
-        desired.warnings.push(format!("{}: there is no such unit to enable", unit.name));
+        desired
+            .warnings
+            .push(format!("{}: there is no such unit to enable", unit.name));
         return;
     };
     let text = match desired.tree.get(&file) {
         Some(Node::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
         _ => root.read_text(&file).unwrap_or_default(),
     };
-    let links = install::links(&unit.name, &text, unit.runtime, &file.to_string_lossy());
+    let Ok(name) = UnitName::parse(&unit.name) else {
+        return;
+    };
+    let dir = file.parent().unwrap_or(Path::new(IMAGE)).to_string_lossy();
+    let place = Place {
+        links: if unit.runtime { RUN } else { ETC },
+        unit: &dir,
+    };
+    let links = install::links(&name, &text, &place);
     if links.is_empty() {
-        desired.warnings.push(format!("{}: it has no [Install] to enable it by", unit.name));
+        desired.warnings.push(format!(
+            "{}: it has no [Install] to enable it by",
+            unit.name
+        ));
     }
     for link in links {
-        desired.tree.insert(PathBuf::from(link.path), Node::link(link.target));
+        desired
+            .tree
+            .insert(PathBuf::from(link.path), Node::link(link.target));
     }
 }
 
 fn disable(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     for dir in [ETC, RUN] {
         for pulled in pulling_dirs(root, &desired.tree, dir, &unit.name) {
-            desired.tree.insert(Path::new(dir).join(pulled).join(&unit.name), Node::Absent);
+            desired
+                .tree
+                .insert(Path::new(dir).join(pulled).join(&unit.name), Node::Absent);
         }
     }
 }
@@ -80,10 +99,14 @@ fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     match unit.command {
         Some(command) if command.starts() => {
             let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
-                desired.warnings.push(format!("{}: there is no such unit to start", unit.name));
+                desired
+                    .warnings
+                    .push(format!("{}: there is no such unit to start", unit.name));
                 return;
             };
-            let wants = Path::new(RUN).join("multi-user.target.wants").join(&unit.name);
+            let wants = Path::new(RUN)
+                .join("multi-user.target.wants")
+                .join(&unit.name);
             desired.tree.insert(wants, Node::link(file));
         }
         Some(Command::Stop) => {
@@ -101,14 +124,19 @@ fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
 /// Names of the `*.wants` and like directories in `dir` that have, or get, a link to the unit.
 fn pulling_dirs(root: &Root, tree: &Tree, dir: &str, unit: &str) -> Vec<String> {
     let pulls = |name: &str| {
-        [".wants", ".requires", ".upholds"].iter().any(|suffix| name.ends_with(suffix))
+        [".wants", ".requires", ".upholds"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
     };
     let planned = tree.iter().filter_map(|(path, node)| {
         let below = path.strip_prefix(dir).ok()?;
         let (name, file) = (below.parent()?.to_str()?, below.file_name()?);
         (file == unit && *node != Node::Absent).then(|| name.to_string())
     });
-    let there = root.list(dir).into_iter().filter_map(|name| name.into_string().ok());
+    let there = root
+        .list(dir)
+        .into_iter()
+        .filter_map(|name| name.into_string().ok());
     let there = there.filter(|name| {
         let link = root.locate(&Path::new(dir).join(name).join(unit));
         pulls(name) && link.is_ok_and(|link| std::fs::symlink_metadata(link).is_ok())
@@ -121,14 +149,19 @@ fn pulling_dirs(root: &Root, tree: &Tree, dir: &str, unit: &str) -> Vec<String> 
 
 /// The unit's file as systemd would find it, a template's for an instance.
 fn unit_file(root: &Root, tree: &Tree, name: &str) -> Option<PathBuf> {
-    let template = name.split_once('@').and_then(|(prefix, rest)| {
-        Some(format!("{prefix}@.{}", rest.rsplit_once('.')?.1))
-    });
+    let template = name
+        .split_once('@')
+        .and_then(|(prefix, rest)| Some(format!("{prefix}@.{}", rest.rsplit_once('.')?.1)));
     let names = [Some(name.to_string()), template];
     names.into_iter().flatten().find_map(|name| {
-        [ETC, RUN, IMAGE].iter().map(|dir| Path::new(dir).join(&name)).find(|path| {
-            tree.get(path).is_some_and(|node| *node != Node::Absent)
-                || root.locate(path).is_ok_and(|real| std::fs::symlink_metadata(real).is_ok())
-        })
+        [ETC, RUN, IMAGE]
+            .iter()
+            .map(|dir| Path::new(dir).join(&name))
+            .find(|path| {
+                tree.get(path).is_some_and(|node| *node != Node::Absent)
+                    || root
+                        .locate(path)
+                        .is_ok_and(|real| std::fs::symlink_metadata(real).is_ok())
+            })
     })
 }

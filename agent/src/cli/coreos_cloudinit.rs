@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::report;
 use anyhow::Result;
-use strake_cloud_config::{check, report};
+use strake_cloud_config::check;
 
 use super::config::read;
 use super::output::print;
@@ -62,7 +63,11 @@ pub(super) fn run(args: &[OsString]) -> Result<Exit> {
         }
     };
     if flags.version {
-        print(concat!("coreos-cloudinit (strake) ", env!("CARGO_PKG_VERSION"), "\n"));
+        print(concat!(
+            "coreos-cloudinit (strake) ",
+            env!("CARGO_PKG_VERSION"),
+            "\n"
+        ));
         return Ok(Exit::Done);
     }
     let (true, Some(file)) = (flags.validate, flags.from_file) else {
@@ -72,7 +77,11 @@ pub(super) fn run(args: &[OsString]) -> Result<Exit> {
     let text = read(Path::new(&file))?;
     let checked = check(&text.bytes, &Default::default());
     print(&report::coreos(&checked.problems));
-    Ok(if checked.problems.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if checked.problems.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 #[cfg(test)]
@@ -81,8 +90,11 @@ mod tests {
 
     #[test]
     fn both_ways_of_giving_a_value_are_read() {
-        let expected =
-            Flags { validate: true, version: false, from_file: Some("a.yaml".to_string()) };
+        let expected = Flags {
+            validate: true,
+            version: false,
+            from_file: Some("a.yaml".to_string()),
+        };
         let cases: [&[&str]; 3] = [
             &["-validate", "-from-file=a.yaml"],
             &["--from-file", "a.yaml", "--validate=true"],

@@ -2,14 +2,19 @@
 
 mod config;
 mod coreos_cloudinit;
+mod health;
 mod output;
+mod report;
+mod runtime;
+mod status;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::exit::Exit;
+use crate::root::Root;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -29,12 +34,33 @@ enum Command {
     /// The machine's cloud-config: check, plan, apply, show
     #[command(subcommand)]
     Config(config::Command),
+    /// What this machine is: release, boot entry, config, boot phases, failed units, health
+    Status(status::StatusArgs),
+    /// Whether this boot is healthy
+    #[command(subcommand)]
+    Health(health::Command),
+}
+
+#[derive(Debug, Args)]
+struct RootArg {
+    /// Work on the tree below this directory instead of the running machine
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+}
+
+impl RootArg {
+    fn root(&self) -> Root {
+        Root::new(&self.root)
+    }
 }
 
 /// Runs the program under the name it was called by.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
-    let name = args.first().and_then(|path| Path::new(path).file_name()).unwrap_or_default();
+    let name = args
+        .first()
+        .and_then(|path| Path::new(path).file_name())
+        .unwrap_or_default();
     if name == "coreos-cloudinit" {
         return finish(coreos_cloudinit::run(&args[1..]));
     }
@@ -43,11 +69,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Err(error) => {
             // A closed pipe is not worth a second message.
             let _ = error.print();
-            return if error.use_stderr() { Exit::BadInput } else { Exit::Done };
+            return if error.use_stderr() {
+                Exit::BadInput
+            } else {
+                Exit::Done
+            };
         }
     };
     finish(match cli.command {
         Command::Config(command) => config::run(command),
+        Command::Status(status) => status.run(),
+        Command::Health(command) => health::run(command),
     })
 }
 

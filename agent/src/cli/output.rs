@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::report::Style;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use strake_cloud_config::report::Style;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -23,7 +23,11 @@ pub(super) struct Output {
 
 impl Output {
     /// `table` is only made when it is what is printed.
-    pub(super) fn print<T: Serialize>(self, value: &T, table: impl FnOnce() -> String) -> Result<()> {
+    pub(super) fn print<T: Serialize>(
+        self,
+        value: &T,
+        table: impl FnOnce() -> String,
+    ) -> Result<()> {
         let text = match self.format {
             Format::Table => table(),
             Format::Json => {
@@ -43,7 +47,11 @@ pub(super) fn print(text: &str) {
 
 pub(super) fn style(stream: &impl IsTerminal) -> Style {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if wanted && stream.is_terminal() { Style::Ansi } else { Style::Plain }
+    if wanted && stream.is_terminal() {
+        Style::Ansi
+    } else {
+        Style::Plain
+    }
 }
 
 /// Rows with aligned columns, no trailing blanks.
@@ -56,7 +64,10 @@ pub(super) fn columns(rows: &[Vec<String>]) -> String {
         }
     }
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()

@@ -23,10 +23,19 @@ pub struct Local {
 pub fn of_machine(root: &Root, wanted: &AddressSources) -> Result<Addresses> {
     let mut locals = Vec::new();
     for entry in nix::ifaddrs::getifaddrs().context("listing the interfaces' addresses")? {
-        let Some(storage) = entry.address else { continue };
-        let v4 = storage.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        let v6 = storage.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip()));
-        locals.extend(v4.or(v6).map(|ip| Local { interface: entry.interface_name.clone(), ip }));
+        let Some(storage) = entry.address else {
+            continue;
+        };
+        let v4 = storage
+            .as_sockaddr_in()
+            .map(|address| IpAddr::V4(address.ip()));
+        let v6 = storage
+            .as_sockaddr_in6()
+            .map(|address| IpAddr::V6(address.ip()));
+        locals.extend(v4.or(v6).map(|ip| Local {
+            interface: entry.interface_name.clone(),
+            ip,
+        }));
     }
     let v4 = root.read_text("/proc/net/route").unwrap_or_default();
     let v6 = root.read_text("/proc/net/ipv6_route").unwrap_or_default();
@@ -42,13 +51,23 @@ pub fn choose(locals: &[Local], uplink: Option<&str>, wanted: &AddressSources) -
         Some(place) => is_at(local, place),
         None => Some(local.interface.as_str()) == uplink,
     };
-    let public_ipv4 = usable.iter().filter(|local| public(local)).find_map(|local| v4(local));
-    let public_ipv6 = usable.iter().filter(|local| public(local)).find_map(|local| v6(local));
+    let public_ipv4 = usable
+        .iter()
+        .filter(|local| public(local))
+        .find_map(|local| v4(local));
+    let public_ipv6 = usable
+        .iter()
+        .filter(|local| public(local))
+        .find_map(|local| v6(local));
     let private = |local: &Local| match &wanted.private {
         Some(place) => is_at(local, place),
         None => is_private(local.ip),
     };
-    let private: Vec<&Local> = usable.iter().copied().filter(|local| private(local)).collect();
+    let private: Vec<&Local> = usable
+        .iter()
+        .copied()
+        .filter(|local| private(local))
+        .collect();
     let other_v4 = private.iter().filter_map(|local| v4(local));
     let other_v6 = private.iter().filter_map(|local| v6(local));
     Addresses {
@@ -69,7 +88,9 @@ fn preferably_other<T: PartialEq + Copy>(
     public: Option<T>,
 ) -> Option<T> {
     let candidates: Vec<T> = candidates.collect();
-    let other = candidates.iter().find(|candidate| Some(**candidate) != public);
+    let other = candidates
+        .iter()
+        .find(|candidate| Some(**candidate) != public);
     other.or(candidates.first()).copied()
 }
 
@@ -88,7 +109,9 @@ fn v6(local: &Local) -> Option<Ipv6Addr> {
 }
 
 fn is_machine_own(interface: &str) -> bool {
-    let foreign = ["lo", "docker", "br-", "veth", "cni", "flannel", "strake", "wg", "kube"];
+    let foreign = [
+        "lo", "docker", "br-", "veth", "cni", "flannel", "strake", "wg", "kube",
+    ];
     !foreign.iter().any(|prefix| interface.starts_with(prefix))
 }
 
@@ -149,7 +172,10 @@ mod tests {
     use super::*;
 
     fn local(interface: &str, ip: &str) -> Local {
-        Local { interface: interface.into(), ip: ip.parse().expect("address") }
+        Local {
+            interface: interface.into(),
+            ip: ip.parse().expect("address"),
+        }
     }
 
     fn two_networks() -> Vec<Local> {
@@ -178,8 +204,16 @@ mod tests {
         let expected = [Some("10.0.2.15"), Some("10.9.0.11"), Some("2001:db8::5")];
         check(&two_networks(), none(), expected);
         let one = [local("eth0", "192.168.1.4")];
-        check(&one, none(), [Some("192.168.1.4"), Some("192.168.1.4"), None]);
-        check(&[local("eth0", "203.0.113.9")], none(), [Some("203.0.113.9"), None, None]);
+        check(
+            &one,
+            none(),
+            [Some("192.168.1.4"), Some("192.168.1.4"), None],
+        );
+        check(
+            &[local("eth0", "203.0.113.9")],
+            none(),
+            [Some("203.0.113.9"), None, None],
+        );
     }
 
     #[test]
@@ -189,13 +223,17 @@ mod tests {
             private: Some(private.into()),
         };
         let locals = two_networks();
-        check(&locals, wanted("eth1", "10.0.0.0/16"), [Some("10.9.0.11"), Some("10.0.2.15"), None]);
+        check(
+            &locals,
+            wanted("eth1", "10.0.0.0/16"),
+            [Some("10.9.0.11"), Some("10.0.2.15"), None],
+        );
         check(&locals, wanted("eth7", "10.9.0.0/33"), [None, None, None]);
-        check(&locals, wanted("2001:db8::/32", "0.0.0.0/0"), [
-            None,
-            Some("10.0.2.15"),
-            Some("2001:db8::5"),
-        ]);
+        check(
+            &locals,
+            wanted("2001:db8::/32", "0.0.0.0/0"),
+            [None, Some("10.0.2.15"), Some("2001:db8::5")],
+        );
     }
 
     #[test]
@@ -206,7 +244,9 @@ mod tests {
         assert_eq!(default_interface(v4), Some("eth0"));
         assert_eq!(default_interface(""), None);
         let zero = "0".repeat(32);
-        let v6 = format!("{zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200 lo\n{zero} 00 {zero} 00 fe8000 0 1 0 3 eth2\n");
+        let v6 = format!(
+            "{zero} 00 {zero} 00 {zero} ffffffff 1 0 00200200 lo\n{zero} 00 {zero} 00 fe8000 0 1 0 3 eth2\n"
+        );
         assert_eq!(default_interface_v6(&v6), Some("eth2"));
     }
 }

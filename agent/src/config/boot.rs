@@ -25,10 +25,15 @@ pub struct Report {
 }
 
 pub fn apply(root: &Root, sources: &Sources) -> Result<Report> {
-    let mut problems: Vec<Problem> =
-        sources.warnings.iter().map(|text| Problem::whole("sources", "warning", text)).collect();
-    let last_good = trial::last_good(root)
-        .map(|bytes| Text { name: "last good config".to_string(), bytes });
+    let mut problems: Vec<Problem> = sources
+        .warnings
+        .iter()
+        .map(|text| Problem::whole("sources", "warning", text))
+        .collect();
+    let last_good = trial::last_good(root).map(|bytes| Text {
+        name: "last good config".to_string(),
+        bytes,
+    });
     for candidate in candidates(root, sources, last_good.as_ref(), &mut problems) {
         match candidate.attempt(root, sources, &problems) {
             Ok(report) => return Ok(report),
@@ -68,17 +73,29 @@ fn candidates<'a>(
                 problems.push(Problem::whole(&user.name, "error", &text));
             }
             _ => list.push(Candidate {
-                layers: Layers { user: Some(user), ..vendor },
+                layers: Layers {
+                    user: Some(user),
+                    ..vendor
+                },
                 outcome: Outcome::Applied,
             }),
         }
         list.extend(last_good.map(|good| Candidate {
-            layers: Layers { user: Some(good), ..vendor },
+            layers: Layers {
+                user: Some(good),
+                ..vendor
+            },
             outcome: Outcome::LastGood,
         }));
     }
-    list.push(Candidate { layers: vendor, outcome: fallback });
-    list.push(Candidate { layers: Layers::default(), outcome: fallback });
+    list.push(Candidate {
+        layers: vendor,
+        outcome: fallback,
+    });
+    list.push(Candidate {
+        layers: Layers::default(),
+        outcome: fallback,
+    });
     list
 }
 
@@ -98,7 +115,12 @@ impl Candidate<'_> {
         let error = |text: String| Problem::whole(name, "error", &text);
         let mut prepared = apply::prepare(root, &plan, Moment::BeforeBoot)
             .map_err(|cause| vec![error(format!("{cause:#}"))])?;
-        found.extend(prepared.warnings.iter().map(|text| Problem::whole(name, "warning", text)));
+        found.extend(
+            prepared
+                .warnings
+                .iter()
+                .map(|text| Problem::whole(name, "warning", text)),
+        );
         if !prepared.refusals.is_empty() {
             found.extend(prepared.refusals.into_iter().map(error));
             return Err(found);
@@ -147,7 +169,12 @@ impl Candidate<'_> {
 
 fn private(content: Option<Vec<u8>>) -> Node {
     match content {
-        Some(content) => Node::File { content, mode: 0o600, uid: 0, gid: 0 },
+        Some(content) => Node::File {
+            content,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        },
         None => Node::Absent,
     }
 }
@@ -156,6 +183,9 @@ fn plan_waits_for(plan: &Plan, phase: Phase) -> bool {
     plan.files.iter().any(|file| file.phase == phase)
         || plan.units.iter().any(|unit| unit.phase == phase)
         || plan.scripts.iter().any(|script| script.phase == phase)
-        || plan.hostname.as_ref().is_some_and(|hostname| hostname.phase == phase)
+        || plan
+            .hostname
+            .as_ref()
+            .is_some_and(|hostname| hostname.phase == phase)
         || (phase == Phase::Network && plan.users.iter().any(|user| !user.key_imports.is_empty()))
 }

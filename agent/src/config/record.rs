@@ -69,6 +69,19 @@ impl std::fmt::Display for Problem {
     }
 }
 
+impl From<&super::Finding> for Problem {
+    fn from(finding: &super::Finding) -> Problem {
+        Problem {
+            source: finding.source.clone(),
+            line: finding.problem.line,
+            column: finding.problem.column,
+            level: finding.problem.level.to_string(),
+            message: finding.problem.message.clone(),
+            hint: finding.problem.hint.clone(),
+        }
+    }
+}
+
 impl Problem {
     /// One that concerns the machine and not a place in the text.
     pub fn whole(source: &str, level: &str, message: &str) -> Problem {

@@ -22,7 +22,10 @@ impl Running {
             .with_context(|| format!("no configuration is recorded in {}", record::RECORD))?;
         let text = |path: &str, name: &str| {
             let bytes = source::read_limited(root, path).ok()?;
-            Some(Text { name: name.to_string(), bytes })
+            Some(Text {
+                name: name.to_string(),
+                bytes,
+            })
         };
         let user = match &record.source {
             Some(name) => Some(Text {

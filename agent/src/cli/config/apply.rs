@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::report;
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
-use strake_cloud_config::report;
 
 use super::{RootArg, read_input};
 use crate::apply::tree::{self, Difference};
@@ -67,7 +67,11 @@ impl Apply {
         }
         let report = boot::apply(root, &sources)?;
         let record = &report.record;
-        for problem in record.problems.iter().filter(|problem| problem.level != "info") {
+        for problem in record
+            .problems
+            .iter()
+            .filter(|problem| problem.level != "info")
+        {
             eprintln!("strake: cloud-config {problem}");
         }
         let user = sources.user.as_ref().map_or("", |text| text.name.as_str());
@@ -87,7 +91,9 @@ impl Apply {
     fn after_var(&self, root: &Root) -> Result<Exit> {
         let running = Running::load(root)?;
         let checked = running.check(Default::default());
-        let plan = checked.plan().context("the config in force is not usable any more")?;
+        let plan = checked
+            .plan()
+            .context("the config in force is not usable any more")?;
         self.finish(root, &apply::prepare(root, &plan, Moment::AfterVar)?)
     }
 
@@ -102,7 +108,11 @@ impl Apply {
             metadata: vendor.metadata.as_ref(),
             user: Some(&text),
         };
-        let moment = if root.is_machine() { Moment::Running } else { Moment::Offline };
+        let moment = if root.is_machine() {
+            Moment::Running
+        } else {
+            Moment::Offline
+        };
         self.layers(root, layers, moment)
     }
 
@@ -130,19 +140,33 @@ impl Apply {
         if !prepared.refusals.is_empty() {
             return Ok(Exit::BadInput);
         }
-        let row = |path: &Path, difference| Row { path: path.to_path_buf(), difference };
+        let row = |path: &Path, difference| Row {
+            path: path.to_path_buf(),
+            difference,
+        };
         let rows: Vec<Row> = if self.dry_run {
             let found = tree::differences(root, &prepared.tree).context("comparing")?;
-            found.into_iter().map(|(path, _, difference)| row(path, difference)).collect()
+            found
+                .into_iter()
+                .map(|(path, _, difference)| row(path, difference))
+                .collect()
         } else {
             let changes = prepared.write(root).context("applying")?;
-            changes.into_iter().map(|change| row(&change.path, change.difference)).collect()
+            changes
+                .into_iter()
+                .map(|change| row(&change.path, change.difference))
+                .collect()
         };
         let table = || {
-            let cells = |row: &Row| vec![row.difference.to_string(), row.path.display().to_string()];
+            let cells =
+                |row: &Row| vec![row.difference.to_string(), row.path.display().to_string()];
             columns(&rows.iter().map(cells).collect::<Vec<_>>())
         };
         self.output.print(&rows, table)?;
-        Ok(if rows.is_empty() { Exit::NothingToDo } else { Exit::Done })
+        Ok(if rows.is_empty() {
+            Exit::NothingToDo
+        } else {
+            Exit::Done
+        })
     }
 }

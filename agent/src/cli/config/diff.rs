@@ -34,22 +34,36 @@ impl Diff {
         let running = Running::load(&root)?;
         let (addresses, moment) = if root.is_machine() {
             let wanted = running.check(Default::default()).config.unwrap_or_default();
-            (addresses::of_machine(&root, &wanted.strake.addresses)?, Moment::Running)
+            (
+                addresses::of_machine(&root, &wanted.strake.addresses)?,
+                Moment::Running,
+            )
         } else {
             (Default::default(), Moment::Offline)
         };
-        let plan = running.check(addresses).plan().context("the config in force has errors")?;
+        let plan = running
+            .check(addresses)
+            .plan()
+            .context("the config in force has errors")?;
         let prepared = apply::prepare(&root, &plan, moment)?;
         let drift: Vec<Drift> = tree::differences(&root, &prepared.tree)
             .context("comparing with the disk")?
             .into_iter()
-            .map(|(path, _, difference)| Drift { path: path.to_path_buf(), difference })
+            .map(|(path, _, difference)| Drift {
+                path: path.to_path_buf(),
+                difference,
+            })
             .collect();
         let table = || {
-            let row = |row: &Drift| vec![row.difference.to_string(), row.path.display().to_string()];
+            let row =
+                |row: &Drift| vec![row.difference.to_string(), row.path.display().to_string()];
             columns(&drift.iter().map(row).collect::<Vec<_>>())
         };
         self.output.print(&drift, table)?;
-        Ok(if drift.is_empty() { Exit::Done } else { Exit::Failed })
+        Ok(if drift.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 }

@@ -8,13 +8,13 @@ mod show;
 pub(super) mod validate;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
+pub(super) use super::RootArg;
 use crate::exit::Exit;
-use crate::root::Root;
 use crate::source::{LIMIT, Text};
 
 #[derive(Debug, Subcommand)]
@@ -33,19 +33,6 @@ pub(super) enum Command {
     Run(run::Run),
 }
 
-#[derive(Debug, Args)]
-pub(super) struct RootArg {
-    /// Work on the tree below this directory instead of the running machine
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
-}
-
-impl RootArg {
-    fn root(&self) -> Root {
-        Root::new(&self.root)
-    }
-}
-
 pub(super) fn run(command: Command) -> Result<Exit> {
     match command {
         Command::Validate(validate) => validate.run(),
@@ -62,13 +49,22 @@ pub(super) fn read(path: &Path) -> Result<Text> {
     let mut bytes = Vec::new();
     let limit = LIMIT as u64;
     if path == Path::new("-") {
-        std::io::stdin().take(limit).read_to_end(&mut bytes).context("reading standard input")?;
-        return Ok(Text { name: "stdin".to_string(), bytes });
+        std::io::stdin()
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .context("reading standard input")?;
+        return Ok(Text {
+            name: "stdin".to_string(),
+            bytes,
+        });
     }
     std::fs::File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut bytes))
         .with_context(|| format!("reading {}", path.display()))?;
-    Ok(Text { name: path.display().to_string(), bytes })
+    Ok(Text {
+        name: path.display().to_string(),
+        bytes,
+    })
 }
 
 /// A file that cannot be read is bad input, not a failure of the program.

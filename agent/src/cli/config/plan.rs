@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::cli::report;
 use anyhow::Result;
 use clap::Args;
-use strake_cloud_config::{Context, check, plan, report};
+use strake_cloud_config::{Context, check, plan};
 
 use super::read_input;
 use crate::cli::output::{Output, style};
@@ -27,12 +28,16 @@ impl Plan {
         let context = Context::default();
         let checked = check(&text.bytes, &context);
         let stderr = std::io::stderr();
-        eprint!("{}", report::human(&checked.problems, &text.name, style(&stderr)));
+        eprint!(
+            "{}",
+            report::human(&checked.problems, &text.name, style(&stderr))
+        );
         let Some(config) = checked.config else {
             return Ok(Exit::BadInput);
         };
         let plan = plan(&config, &context);
-        self.output.print(&plan, || plan.to_string())?;
+        self.output
+            .print(&plan, || serde_yaml::to_string(&plan).unwrap_or_default())?;
         Ok(Exit::Done)
     }
 }

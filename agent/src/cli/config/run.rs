@@ -21,13 +21,20 @@ impl Run {
         let running = Running::load(&root)?;
         let wanted = running.check(Default::default()).config.unwrap_or_default();
         let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
-        let plan = running.check(addresses).plan().context("the config in force has errors")?;
+        let plan = running
+            .check(addresses)
+            .plan()
+            .context("the config in force has errors")?;
         let prepared = apply::prepare(&root, &plan, Moment::Running)?;
         prepared.report();
         if !prepared.refusals.is_empty() {
             return Ok(Exit::BadInput);
         }
         let changes = prepared.write(&root).context("applying")?;
-        Ok(if changes.is_empty() { Exit::NothingToDo } else { Exit::Done })
+        Ok(if changes.is_empty() {
+            Exit::NothingToDo
+        } else {
+            Exit::Done
+        })
     }
 }

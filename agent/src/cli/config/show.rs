@@ -30,7 +30,10 @@ impl Show {
     pub(super) fn run(self) -> Result<Exit> {
         let running = Running::load(&self.root.root())?;
         let plan = running.check(Default::default()).plan();
-        let shown = InForce { record: running.record, plan };
+        let shown = InForce {
+            record: running.record,
+            plan,
+        };
         self.output.print(&shown, || shown.table())?;
         Ok(Exit::Done)
     }
@@ -49,7 +52,7 @@ impl InForce {
             text += &format!("problem  {problem}\n");
         }
         if let Some(plan) = &self.plan {
-            text += &format!("\n{plan}");
+            text += &format!("\n{}", serde_yaml::to_string(plan).unwrap_or_default());
         }
         text
     }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::cli::report;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use strake_cloud_config::{check, report};
+use strake_cloud_config::check;
 
 use super::read_input;
 use crate::cli::output::{print, style};
@@ -25,8 +26,6 @@ enum Format {
     Table,
     Json,
     Yaml,
-    /// Static Analysis Results Interchange Format, for editors
-    Sarif,
 }
 
 impl Validate {
@@ -37,21 +36,28 @@ impl Validate {
         };
         let checked = check(&text.bytes, &Default::default());
         let findings = || -> Vec<Finding> {
-            let of = |problem: &_| Finding { source: text.name.clone(), problem: Clone::clone(problem) };
+            let of = |problem: &_| Finding {
+                source: text.name.clone(),
+                problem: Clone::clone(problem),
+            };
             checked.problems.iter().map(of).collect()
         };
         print(&match self.format {
             Format::Table => {
                 report::human(&checked.problems, &text.name, style(&std::io::stdout()))
             }
-            Format::Json => serde_json::to_string_pretty(&findings())
-                .context("writing the problems as JSON")?
-                + "\n",
+            Format::Json => {
+                serde_json::to_string_pretty(&findings()).context("writing the problems as JSON")?
+                    + "\n"
+            }
             Format::Yaml => {
                 serde_yaml::to_string(&findings()).context("writing the problems as YAML")?
             }
-            Format::Sarif => report::sarif(&checked.problems, &text.name),
         });
-        Ok(if checked.has_errors() { Exit::BadInput } else { Exit::Done })
+        Ok(if checked.has_errors() {
+            Exit::BadInput
+        } else {
+            Exit::Done
+        })
     }
 }
