@@ -1,0 +1,176 @@
+//! Layers of configs: the image's, the vendor's (OEM), the user's; the later is the stronger.
+//!
+//! - A single value of a stronger layer replaces that of a weaker one, key by key.
+//! - Lists of plain values are joined, weaker first, without repetition: keys, groups, servers,
+//!   certificates, modules, registries, required units.
+//! - Lists of named things are joined by name: users and units field by field, drop-ins by their
+//!   name, mounts by path; a file replaces the one of the same path, but additions
+//!   (`append`) stay behind what they add to.
+//! - Seeds and the mirrors of one registry are an ordered choice: the stronger list replaces.
+//! - Scripts all run, weaker first.
+
+use std::collections::btree_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use crate::config::{Config, Health, Oem, Setting, Unit, Update, User, WriteFile, Written};
+
+/// Merges layers, the weakest first. No layer is an empty config.
+pub fn merge(layers: Vec<Config>) -> Config {
+    let mut layers = layers.into_iter();
+    let first = layers.next().unwrap_or_default();
+    layers.fold(first, over)
+}
+
+fn over(weak: Config, strong: Config) -> Config {
+    let mut merged = weak;
+    replace(&mut merged.hostname, strong.hostname);
+    join(&mut merged.ssh_authorized_keys, strong.ssh_authorized_keys);
+    join_named(
+        &mut merged.users,
+        strong.users,
+        |user| &user.name,
+        merge_user,
+    );
+    merge_files(&mut merged.write_files, strong.write_files);
+    replace(&mut merged.manage_etc_hosts, strong.manage_etc_hosts);
+    merge_services(&mut merged, strong.oem, strong.update);
+    for (daemon, settings) in strong.daemons {
+        match merged.daemons.entry(daemon) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(settings);
+            }
+            Entry::Occupied(mut known) => merge_settings(known.get_mut(), settings),
+        }
+    }
+    join_named(
+        &mut merged.units,
+        strong.units,
+        |unit| &unit.name,
+        Unit::absorb,
+    );
+    join(&mut merged.ntp.servers, strong.ntp.servers);
+    join(
+        &mut merged.ntp.fallback_servers,
+        strong.ntp.fallback_servers,
+    );
+    replace(&mut merged.timezone, strong.timezone);
+    join(&mut merged.ca_certs, strong.ca_certs);
+    merged.sysctl.extend(strong.sysctl);
+    join_named(
+        &mut merged.kernel_modules,
+        strong.kernel_modules,
+        |module| &module.name,
+        set,
+    );
+    join_named(&mut merged.mounts, strong.mounts, |mount| &mount.path, set);
+    replace(&mut merged.swap, strong.swap);
+    replace(&mut merged.proxy.http, strong.proxy.http);
+    replace(&mut merged.proxy.https, strong.proxy.https);
+    join(&mut merged.proxy.no_proxy, strong.proxy.no_proxy);
+    merged.registry_mirrors.extend(strong.registry_mirrors);
+    join(&mut merged.insecure_registries, strong.insecure_registries);
+    replace(&mut merged.strake.cluster.name, strong.strake.cluster.name);
+    if !strong.strake.cluster.seeds.is_empty() {
+        merged.strake.cluster.seeds = strong.strake.cluster.seeds;
+    }
+    merge_health(&mut merged.strake.health, strong.strake.health);
+    replace(
+        &mut merged.strake.addresses.public,
+        strong.strake.addresses.public,
+    );
+    replace(
+        &mut merged.strake.addresses.private,
+        strong.strake.addresses.private,
+    );
+    merged.scripts.extend(strong.scripts);
+    merged
+}
+
+fn replace<T>(weak: &mut Option<T>, strong: Option<T>) {
+    if strong.is_some() {
+        *weak = strong;
+    }
+}
+
+fn join<T: Clone + Eq + Hash>(weak: &mut Vec<T>, strong: Vec<T>) {
+    let mut known: HashSet<T> = weak.iter().cloned().collect();
+    weak.extend(strong.into_iter().filter(|item| known.insert(item.clone())));
+}
+
+/// Joins named things: what is known by its name takes in the stronger one.
+fn join_named<T>(weak: &mut Vec<T>, strong: Vec<T>, name: fn(&T) -> &str, take: fn(&mut T, T)) {
+    let mut known: HashMap<String, usize> = weak
+        .iter()
+        .enumerate()
+        .map(|(index, item)| (name(item).to_owned(), index))
+        .collect();
+    for item in strong {
+        match known.get(name(&item)) {
+            Some(index) => take(&mut weak[*index], item),
+            None => {
+                known.insert(name(&item).to_owned(), weak.len());
+                weak.push(item);
+            }
+        }
+    }
+}
+
+fn merge_user(weak: &mut User, strong: User) {
+    replace(&mut weak.passwd, strong.passwd);
+    replace(&mut weak.gecos, strong.gecos);
+    replace(&mut weak.homedir, strong.homedir);
+    replace(&mut weak.primary_group, strong.primary_group);
+    replace(&mut weak.shell, strong.shell);
+    weak.no_create_home |= strong.no_create_home;
+    weak.no_user_group |= strong.no_user_group;
+    weak.system |= strong.system;
+    weak.no_log_init |= strong.no_log_init;
+    join(&mut weak.groups, strong.groups);
+    join(&mut weak.ssh_authorized_keys, strong.ssh_authorized_keys);
+    join(&mut weak.key_imports, strong.key_imports);
+}
+
+fn merge_files(weak: &mut Vec<WriteFile>, strong: Vec<WriteFile>) {
+    let appends = |file: &WriteFile| matches!(file.written, Written::Append(_));
+    let replaced: HashSet<&str> = strong
+        .iter()
+        .filter(|file| !appends(file))
+        .map(|file| &*file.path)
+        .collect();
+    weak.retain(|known| !replaced.contains(&*known.path));
+    weak.extend(strong);
+}
+
+fn set<T>(weak: &mut T, strong: T) {
+    *weak = strong;
+}
+
+fn merge_services(merged: &mut Config, oem: Oem, update: Update) {
+    replace(&mut merged.oem.id, oem.id);
+    replace(&mut merged.oem.name, oem.name);
+    replace(&mut merged.oem.version_id, oem.version_id);
+    replace(&mut merged.oem.home_url, oem.home_url);
+    replace(&mut merged.oem.bug_report_url, oem.bug_report_url);
+    replace(&mut merged.update.reboot_strategy, update.reboot_strategy);
+    replace(&mut merged.update.group, update.group);
+    replace(&mut merged.update.server, update.server);
+}
+
+fn merge_settings(weak: &mut Vec<Setting>, strong: Vec<Setting>) {
+    for setting in strong {
+        match weak
+            .iter_mut()
+            .find(|known| known.variable == setting.variable)
+        {
+            Some(known) => *known = setting,
+            None => weak.push(setting),
+        }
+    }
+}
+
+fn merge_health(weak: &mut Health, strong: Health) {
+    join(&mut weak.require, strong.require);
+    replace(&mut weak.settle, strong.settle);
+    replace(&mut weak.deadline, strong.deadline);
+}
