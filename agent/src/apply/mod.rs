@@ -5,6 +5,8 @@
 mod account_files;
 pub mod desired;
 mod homes;
+pub mod jobs;
+pub mod live;
 pub mod preflight;
 pub mod script;
 pub mod tree;

@@ -32,7 +32,6 @@ pub fn add(root: &Root, plan: &Plan, moment: Moment, desired: &mut Desired) {
         match unit.enable {
             Enable::Keep | Enable::Links(_) => {}
             Enable::FromImage => enable_from_image(root, unit, desired),
-            Enable::Disable => disable(root, unit, desired),
         }
         if moment != Moment::Running {
             command(root, unit, desired);
@@ -82,16 +81,6 @@ fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
         desired
             .tree
             .insert(PathBuf::from(link.path), Node::link(link.target));
-    }
-}
-
-fn disable(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
-    for dir in [ETC, RUN] {
-        for pulled in pulling_dirs(root, &desired.tree, dir, &unit.name) {
-            desired
-                .tree
-                .insert(Path::new(dir).join(pulled).join(&unit.name), Node::Absent);
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use strake_cloud_config::plan::Phase;
 use strake_cloud_config::{Addresses, Plan};
 
 use super::record::{self, Outcome, Problem, Record, digest};
-use super::{Layers, trial};
+use super::{Layers, context, trial};
 use crate::apply::tree::{Node, Tree};
 use crate::apply::write::Change;
 use crate::apply::{self, Moment};
@@ -107,7 +107,7 @@ impl Candidate<'_> {
         earlier: &[Problem],
     ) -> Result<Report, Vec<Problem>> {
         let name = self.layers.user.map_or("config", |text| text.name.as_str());
-        let checked = self.layers.check(Addresses::default());
+        let checked = self.layers.check(context(root, Addresses::default()));
         let mut found: Vec<Problem> = checked.findings.iter().map(Problem::from).collect();
         let Some(plan) = checked.plan() else {
             return Err(found);

@@ -12,7 +12,20 @@ pub mod trial;
 use serde::Serialize;
 use strake_cloud_config::{Addresses, Config, Context, Plan, Problem, check, merge, plan};
 
+use crate::root::Root;
 use crate::source::Text;
+
+/// What is known of this machine when its config is read.
+pub fn context(root: &Root, addresses: Addresses) -> Context {
+    let hostname = root
+        .read_text("/etc/hostname")
+        .ok()
+        .map(|text| text.trim().to_string());
+    Context {
+        addresses,
+        hostname: hostname.filter(|name| !name.is_empty()),
+    }
+}
 
 /// A problem and the text it is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -75,8 +88,7 @@ impl Checked {
 }
 
 impl Layers<'_> {
-    pub fn check(&self, addresses: Addresses) -> Checked {
-        let context = Context { addresses };
+    pub fn check(&self, context: Context) -> Checked {
         let mut findings = Vec::new();
         let mut checked = |text: Option<&Text>| -> Option<Config> {
             let Some(text) = text else {

@@ -1,7 +1,7 @@
 //! The configuration in force, put together again after boot from what the boot recorded.
 
-use anyhow::{Context, Result};
-use strake_cloud_config::Addresses;
+use anyhow::{Context as _, Result};
+use strake_cloud_config::Context;
 
 use super::record::{self, Record};
 use super::{Checked, Layers};
@@ -43,12 +43,12 @@ impl Running {
         })
     }
 
-    pub fn check(&self, addresses: Addresses) -> Checked {
+    pub fn check(&self, context: Context) -> Checked {
         let layers = Layers {
             oem: self.oem.as_ref(),
             metadata: self.metadata.as_ref(),
             user: self.user.as_ref(),
         };
-        layers.check(addresses)
+        layers.check(context)
     }
 }

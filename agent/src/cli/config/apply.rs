@@ -7,16 +7,18 @@ use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::{RootArg, read_input};
+use super::{RootArg, make_live, read_input};
+use crate::apply::jobs::Occasion;
 use crate::apply::tree::{self, Difference};
-use crate::apply::{self, Moment, Prepared};
+use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns, style};
 use crate::config::record::Outcome;
 use crate::config::running::Running;
-use crate::config::{Layers, addresses, boot};
+use crate::config::{Layers, addresses, boot, context};
 use crate::exit::Exit;
 use crate::root::Root;
 use crate::source;
+use strake_cloud_config::Plan;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["before_boot", "after_var", "file"])))]
@@ -90,11 +92,11 @@ impl Apply {
 
     fn after_var(&self, root: &Root) -> Result<Exit> {
         let running = Running::load(root)?;
-        let checked = running.check(Default::default());
+        let checked = running.check(context(root, Default::default()));
         let plan = checked
             .plan()
             .context("the config in force is not usable any more")?;
-        self.finish(root, &apply::prepare(root, &plan, Moment::AfterVar)?)
+        self.finish(root, &plan, Moment::AfterVar)
     }
 
     fn file(&self, root: &Root, file: &Path) -> Result<Exit> {
@@ -124,7 +126,7 @@ impl Apply {
             }
             _ => Default::default(),
         };
-        let checked = layers.check(addresses);
+        let checked = layers.check(context(root, addresses));
         let style = style(&std::io::stderr());
         for (name, problems) in checked.by_source() {
             eprint!("{}", report::human(&problems, name, style));
@@ -132,10 +134,11 @@ impl Apply {
         let Some(plan) = checked.plan() else {
             return Ok(Exit::BadInput);
         };
-        self.finish(root, &apply::prepare(root, &plan, moment)?)
+        self.finish(root, &plan, moment)
     }
 
-    fn finish(&self, root: &Root, prepared: &Prepared) -> Result<Exit> {
+    fn finish(&self, root: &Root, plan: &Plan, moment: Moment) -> Result<Exit> {
+        let prepared = apply::prepare(root, plan, moment)?;
         prepared.report();
         if !prepared.refusals.is_empty() {
             return Ok(Exit::BadInput);
@@ -152,6 +155,9 @@ impl Apply {
                 .collect()
         } else {
             let changes = prepared.write(root).context("applying")?;
+            if moment == Moment::Running {
+                make_live(root, plan, &changes, Occasion::Now)?;
+            }
             changes
                 .into_iter()
                 .map(|change| row(&change.path, change.difference))

@@ -10,8 +10,8 @@ use super::RootArg;
 use crate::apply::tree::{self, Difference};
 use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns};
-use crate::config::addresses;
 use crate::config::running::Running;
+use crate::config::{addresses, context};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ impl Diff {
             (Default::default(), Moment::Offline)
         };
         let plan = running
-            .check(addresses)
+            .check(context(&root, addresses))
             .plan()
             .context("the config in force has errors")?;
         let prepared = apply::prepare(&root, &plan, moment)?;

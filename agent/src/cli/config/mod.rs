@@ -14,8 +14,14 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 
 pub(super) use super::RootArg;
+use super::runtime::on_one_thread;
+use crate::apply::jobs::{self, Occasion, Orders};
+use crate::apply::live;
+use crate::apply::write::Change;
 use crate::exit::Exit;
+use crate::root::Root;
 use crate::source::{LIMIT, Text};
+use crate::systemd::bus::Bus;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -73,4 +79,25 @@ pub(super) fn read_input(path: &Path) -> Result<Text, Exit> {
         eprintln!("strake: error: {error:#}");
         Exit::BadInput
     })
+}
+
+/// Tells the running machine what was changed on disk.
+pub(super) fn make_live(
+    root: &Root,
+    plan: &strake_cloud_config::Plan,
+    changes: &[Change],
+    occasion: Occasion,
+) -> Result<()> {
+    if !root.is_machine() {
+        return Ok(());
+    }
+    live::set_hostname(root, changes)?;
+    let orders = jobs::orders(plan, changes, occasion);
+    if orders == Orders::default() {
+        return Ok(());
+    }
+    on_one_thread(async {
+        let bus = Bus::system().await?;
+        live::carry_out(&bus, &orders).await
+    })?
 }

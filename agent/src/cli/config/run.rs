@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::RootArg;
+use super::{RootArg, make_live};
+use crate::apply::jobs::Occasion;
 use crate::apply::{self, Moment};
-use crate::config::addresses;
 use crate::config::running::Running;
+use crate::config::{addresses, context};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ impl Run {
         let wanted = running.check(Default::default()).config.unwrap_or_default();
         let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
         let plan = running
-            .check(addresses)
+            .check(context(&root, addresses))
             .plan()
             .context("the config in force has errors")?;
         let prepared = apply::prepare(&root, &plan, Moment::Running)?;
@@ -31,6 +32,7 @@ impl Run {
             return Ok(Exit::BadInput);
         }
         let changes = prepared.write(&root).context("applying")?;
+        make_live(&root, &plan, &changes, Occasion::Boot)?;
         Ok(if changes.is_empty() {
             Exit::NothingToDo
         } else {

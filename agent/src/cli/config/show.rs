@@ -7,6 +7,7 @@ use strake_cloud_config::Plan;
 
 use super::RootArg;
 use crate::cli::output::{Output, columns};
+use crate::config::context;
 use crate::config::record::Record;
 use crate::config::running::Running;
 use crate::exit::Exit;
@@ -28,8 +29,9 @@ struct InForce {
 
 impl Show {
     pub(super) fn run(self) -> Result<Exit> {
-        let running = Running::load(&self.root.root())?;
-        let plan = running.check(Default::default()).plan();
+        let root = self.root.root();
+        let running = Running::load(&root)?;
+        let plan = running.check(context(&root, Default::default())).plan();
         let shown = InForce {
             record: running.record,
             plan,
