@@ -18,6 +18,8 @@ pub mod programs;
 pub mod progress;
 pub mod qmp;
 pub mod registry;
+pub mod ring;
+pub mod scenario;
 pub mod ssh;
 pub mod switch;
 pub mod tools;

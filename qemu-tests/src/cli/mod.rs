@@ -3,6 +3,7 @@
 mod machines;
 mod status;
 mod terminal;
+mod test;
 mod up;
 
 use std::path::{Path, PathBuf};
@@ -66,6 +67,8 @@ enum Command {
     Heal,
     /// Record the frames of the lab's network
     Capture { file: PathBuf },
+    /// Run every test and print one summary
+    Test(test::Arguments),
     /// The lab's network; started by `up`
     #[command(hide = true)]
     Switch { directory: PathBuf },
@@ -136,6 +139,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Command::Capture { file } => {
             machines::network(&lab, &switch::Request::Capture(absolute(file)?))
         }
+        Command::Test(arguments) => test::run(arguments, &workspace),
         Command::Switch { .. } => unreachable!("served above"),
     }
 }

@@ -1,7 +1,7 @@
 //! The running switch: one thread, one poll loop.
 
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ struct Server {
     links: BTreeMap<Port, Link>,
     waiting: BinaryHeap<Waiting>,
     control: UnixListener,
-    clients: Vec<BufReader<UnixStream>>,
+    clients: Vec<Client>,
     capture: Option<Capture<io::BufWriter<std::fs::File>>>,
     frames: u64,
 }
@@ -55,6 +55,14 @@ struct Link {
     outgoing: VecDeque<Vec<u8>>,
     /// Bytes of the first outgoing frame that are on their way already.
     sent: usize,
+}
+
+/// Someone who changes the rules.
+#[derive(Debug)]
+struct Client {
+    reader: BufReader<UnixStream>,
+    /// What has come of a line whose end has not come yet.
+    partial: Vec<u8>,
 }
 
 /// A frame whose time has not come. Ordered for a heap that gives the earliest first.
@@ -134,7 +142,7 @@ impl Server {
         polled.extend(
             self.clients
                 .iter()
-                .map(|client| input(client.get_ref().as_fd())),
+                .map(|client| input(client.reader.get_ref().as_fd())),
         );
         polled.extend(self.links.values().map(|link| {
             let both = PollFlags::IN | PollFlags::OUT;
@@ -164,7 +172,10 @@ impl Server {
             }
         }
         if let Some(stream) = accepted(&self.control)? {
-            self.clients.push(BufReader::new(stream));
+            self.clients.push(Client {
+                reader: BufReader::new(stream),
+                partial: Vec::new(),
+            });
         }
         Ok(())
     }
@@ -219,26 +230,22 @@ impl Server {
     fn answer(&mut self) {
         let clients = std::mem::take(&mut self.clients);
         for mut client in clients {
-            // A request fits into one write of its sender, so it is here whole or not at all.
-            let mut line = String::new();
-            match std::io::BufRead::read_line(&mut client, &mut line) {
-                Ok(0) => continue,
-                Ok(_) => {
-                    let answer = self.carry_out(&line);
-                    let text = serde_json::to_string(&answer).unwrap_or_default();
-                    if writeln!(client.get_mut(), "{text}").is_err() {
+            match client.request() {
+                Ok(Some(line)) => {
+                    let answer = serde_json::to_string(&self.carry_out(&line)).unwrap_or_default();
+                    if writeln!(client.reader.get_mut(), "{answer}").is_err() {
                         continue;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(None) => {}
                 Err(_) => continue,
             }
             self.clients.push(client);
         }
     }
 
-    fn carry_out(&mut self, line: &str) -> Answer {
-        match serde_json::from_str(line) {
+    fn carry_out(&mut self, line: &[u8]) -> Answer {
+        match serde_json::from_slice(line) {
             Ok(Request::Partition(groups)) => self.fabric.rules.partition(groups),
             Ok(Request::Fault { from, to, fault }) => self.fabric.rules.fault(from, to, fault),
             Ok(Request::Heal) => self.fabric.rules.heal(),
@@ -253,6 +260,18 @@ impl Server {
             connected: self.links.keys().copied().collect(),
             partition: self.fabric.rules.groups().map(ToString::to_string),
             frames: self.frames,
+        }
+    }
+}
+
+impl Client {
+    /// A whole line, when one is here.
+    fn request(&mut self) -> io::Result<Option<Vec<u8>>> {
+        match self.reader.read_until(b'\n', &mut self.partial) {
+            Ok(_) if self.partial.ends_with(b"\n") => Ok(Some(std::mem::take(&mut self.partial))),
+            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

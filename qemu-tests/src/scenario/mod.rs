@@ -1,0 +1,49 @@
+//! The end-to-end tests: what a machine must do, proven on machines in QEMU.
+//!
+//! A scenario is one machine and many checks, because a boot costs far more than a question.
+//! Checks that need a reboot share one: all are asked before it, then all after it.
+
+mod bad_config;
+mod container;
+mod network;
+mod node;
+mod runner;
+mod sockets;
+
+pub use runner::{Extent, Stage, run};
+
+use anyhow::Result;
+
+use crate::machine::Machine;
+
+#[derive(Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub extent: Extent,
+    pub start: fn(&Stage) -> Result<Machine>,
+    pub checks: &'static [Check],
+}
+
+/// The name says what is true when the check has passed.
+#[derive(Debug)]
+pub struct Check {
+    pub name: &'static str,
+    pub how: How,
+}
+
+#[derive(Debug)]
+pub enum How {
+    Now(fn(&mut Machine, &Stage) -> Result<()>),
+    /// What `before` found is handed to `after`.
+    AcrossReboot {
+        before: fn(&mut Machine, &Stage) -> Result<String>,
+        after: fn(&mut Machine, &Stage, &str) -> Result<()>,
+    },
+}
+
+pub const SCENARIOS: [&Scenario; 4] = [
+    &node::SCENARIO,
+    &bad_config::SCENARIO,
+    &container::SCENARIO,
+    &network::SCENARIO,
+];
