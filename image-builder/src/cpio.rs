@@ -32,9 +32,13 @@ fn member(
     let links = if node.is_directory() { 2 } else { 1 };
     let size = u32::try_from(data.len()).map_err(io::Error::other)?;
     let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
-    let fields = [inode, mode, node.uid, node.gid, links, 0, size, 0, 0, 0, 0, name_size, 0];
+    let fields = [
+        inode, mode, node.uid, node.gid, links, 0, size, 0, 0, 0, 0, name_size, 0,
+    ];
     let mut head = String::from("070701");
-    fields.iter().for_each(|field| head.push_str(&format!("{field:08x}")));
+    fields
+        .iter()
+        .for_each(|field| head.push_str(&format!("{field:08x}")));
     head.push_str(name);
     head.push('\0');
     output.write_all(head.as_bytes())?;

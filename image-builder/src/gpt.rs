@@ -46,7 +46,11 @@ fn entries(layout: &Layout) -> Vec<u8> {
         entry[16..32].copy_from_slice(&partition.uuid.to_guid());
         entry[32..40].copy_from_slice(&first.to_le_bytes());
         entry[40..48].copy_from_slice(&last.to_le_bytes());
-        for (unit, place) in partition.label.encode_utf16().zip(entry[56..].chunks_mut(2)) {
+        for (unit, place) in partition
+            .label
+            .encode_utf16()
+            .zip(entry[56..].chunks_mut(2))
+        {
             place.copy_from_slice(&unit.to_le_bytes());
         }
     }
@@ -104,7 +108,9 @@ pub enum Refused {
 pub fn read(primary: &[u8]) -> Result<Vec<Entry>, Refused> {
     let sector = SECTOR as usize;
     let header = primary.get(sector..2 * sector).ok_or(Refused::Missing)?;
-    let entries = primary.get(2 * sector..2 * sector + TABLE).ok_or(Refused::Missing)?;
+    let entries = primary
+        .get(2 * sector..2 * sector + TABLE)
+        .ok_or(Refused::Missing)?;
     if &header[..8] != SIGNATURE {
         return Err(Refused::Missing);
     }
@@ -122,18 +128,23 @@ pub fn read(primary: &[u8]) -> Result<Vec<Entry>, Refused> {
     if crc32fast::hash(entries) != word(header, 88) {
         return Err(Refused::EntriesChecksum);
     }
-    let used = entries.chunks(ENTRY).enumerate().filter(|(_, entry)| entry[..16] != [0; 16]);
-    used.map(|(index, entry)| read_entry(entry).ok_or(Refused::Extent(index + 1))).collect()
+    let used = entries
+        .chunks(ENTRY)
+        .enumerate()
+        .filter(|(_, entry)| entry[..16] != [0; 16]);
+    used.map(|(index, entry)| read_entry(entry).ok_or(Refused::Extent(index + 1)))
+        .collect()
 }
 
 fn read_entry(entry: &[u8]) -> Option<Entry> {
     let (first, last) = (long(entry, 32), long(entry, 40));
     let sectors = last.checked_sub(first)?.checked_add(1)?;
-    let units = entry[56..].chunks(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+    let units = entry[56..]
+        .chunks(2)
+        .map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
     let label: Vec<u16> = units.take_while(|unit| *unit != 0).collect();
-    let guid = |offset: usize| {
-        Uuid::from_guid(entry[offset..offset + 16].try_into().expect("16 bytes"))
-    };
+    let guid =
+        |offset: usize| Uuid::from_guid(entry[offset..offset + 16].try_into().expect("16 bytes"));
     Some(Entry {
         label: String::from_utf16_lossy(&label),
         kind: guid(0),

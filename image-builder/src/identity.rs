@@ -89,7 +89,10 @@ mod tests {
     fn a_guid_has_its_first_fields_swapped() {
         let uuid = Uuid::new(0xc12a7328_f81f_11d2_ba4b_00a0c93ec93b);
         assert_eq!(uuid.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
-        assert_eq!(uuid.to_guid()[..8], [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]);
+        assert_eq!(
+            uuid.to_guid()[..8],
+            [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11]
+        );
         assert_eq!(Uuid::from_guid(uuid.to_guid()), uuid);
     }
 }

@@ -61,16 +61,29 @@ impl Layout {
         let mut start = START;
         let mut place = |(label, kind, uuid, size): (_, _, Option<Uuid>, u64)| {
             let uuid = uuid.unwrap_or_else(|| Uuid::named(&format!("partition {label}")));
-            let partition = Partition { label, kind, uuid, start, size };
+            let partition = Partition {
+                label,
+                kind,
+                uuid,
+                start,
+                size,
+            };
             start += size;
             partition
         };
         let partitions = list.map(&mut place).to_vec();
-        Self { disk: Uuid::named("disk"), size: start + END, partitions }
+        Self {
+            disk: Uuid::named("disk"),
+            size: start + END,
+            partitions,
+        }
     }
 
     pub fn partition(&self, label: &str) -> &Partition {
-        let found = self.partitions.iter().find(|partition| partition.label == label);
+        let found = self
+            .partitions
+            .iter()
+            .find(|partition| partition.label == label);
         found.expect("labels are those of the list above")
     }
 }
@@ -85,7 +98,14 @@ mod tests {
         let text: String = layout
             .partitions
             .iter()
-            .map(|part| format!("{:12} {:5} {:5}\n", part.label, part.start / MIB, part.size / MIB))
+            .map(|part| {
+                format!(
+                    "{:12} {:5} {:5}\n",
+                    part.label,
+                    part.start / MIB,
+                    part.size / MIB
+                )
+            })
             .collect();
         let expected = "\
 EFI-SYSTEM       1  1024

@@ -33,21 +33,31 @@ impl Verity {
     pub fn of(data: &File, salt: Digest, uuid: Uuid) -> io::Result<Self> {
         let size = data.metadata()?.len();
         if size == 0 || size % BLOCK as u64 != 0 {
-            return Err(io::Error::other(format!("{size} bytes are no whole number of blocks")));
+            return Err(io::Error::other(format!(
+                "{size} bytes are no whole number of blocks"
+            )));
         }
         let data_blocks = size / BLOCK as u64;
         let mut level = leaves(data, data_blocks, &salt)?;
         let mut levels = Vec::new();
         loop {
             level.resize(level.len().next_multiple_of(BLOCK), 0);
-            let above: Vec<u8> =
-                level.chunks(BLOCK).flat_map(|block| hash(&salt, block)).collect();
+            let above: Vec<u8> = level
+                .chunks(BLOCK)
+                .flat_map(|block| hash(&salt, block))
+                .collect();
             let root = level.len() == BLOCK;
             levels.push(level);
             if root {
                 let root = Digest::new(above.try_into().expect("one hash"));
                 let tree = levels.into_iter().rev().flatten().collect();
-                return Ok(Self { salt, uuid, data_blocks, root, tree });
+                return Ok(Self {
+                    salt,
+                    uuid,
+                    data_blocks,
+                    root,
+                    tree,
+                });
             }
             level = above;
         }
@@ -79,7 +89,11 @@ impl Verity {
 }
 
 fn hash(salt: &Digest, block: &[u8]) -> [u8; HASH] {
-    Sha256::new().chain_update(salt).chain_update(block).finalize().into()
+    Sha256::new()
+        .chain_update(salt)
+        .chain_update(block)
+        .finalize()
+        .into()
 }
 
 fn leaves(data: &File, blocks: u64, salt: &Digest) -> io::Result<Vec<u8>> {
@@ -93,7 +107,9 @@ fn leaves(data: &File, blocks: u64, salt: &Digest) -> io::Result<Vec<u8>> {
             .enumerate()
             .map(|(index, part)| scope.spawn(move || leaves_from(data, index * share, part, salt)))
             .collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("hashing does not panic"))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("hashing does not panic"))
     })?;
     Ok(hashes)
 }
@@ -124,7 +140,13 @@ mod tests {
 
     #[test]
     fn the_tree_has_as_many_levels_as_it_needs() {
-        for (blocks, tree) in [(1, 1), (128, 1), (129, 3), (128 * 128, 129), (128 * 128 + 1, 132)] {
+        for (blocks, tree) in [
+            (1, 1),
+            (128, 1),
+            (129, 3),
+            (128 * 128, 129),
+            (128 * 128 + 1, 132),
+        ] {
             assert_eq!(verity(blocks).tree.len() / BLOCK, tree, "{blocks} blocks");
         }
     }
@@ -134,7 +156,10 @@ mod tests {
         let verity = verity(300);
         let mut bytes = Vec::new();
         verity.write(&mut bytes).unwrap();
-        assert_eq!(&hash(&verity.salt, &bytes[BLOCK..2 * BLOCK]), verity.root.bytes());
+        assert_eq!(
+            &hash(&verity.salt, &bytes[BLOCK..2 * BLOCK]),
+            verity.root.bytes()
+        );
         assert_eq!(&bytes[..8], b"verity\0\0");
     }
 

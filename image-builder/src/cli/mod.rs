@@ -1,5 +1,7 @@
 //! The command line.
 
+mod build;
+
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -31,6 +33,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad input or usage";
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    /// Build the image and everything published beside it
+    Build(Box<build::BuildArguments>),
+    /// Resolve the recipe's packages anew and write packages.lock
+    Lock(build::LockArguments),
     /// Make the tools tree when it is missing and print its path
     Tools,
     /// Run a program of the tools tree in this process
@@ -63,7 +69,14 @@ fn run(cli: Cli, progress: &Progress) -> Result<()> {
         None => Mirror::of_host("/etc/apt".as_ref()),
     };
     let tools = Tools::prepare(&workspace, find_mirror, progress)?;
+    let host = build::Host {
+        workspace: &workspace,
+        tools: &tools,
+        progress,
+    };
     match cli.command {
+        Subcommands::Build(arguments) => build::build(&host, *arguments, find_mirror)?,
+        Subcommands::Lock(arguments) => build::lock(&host, &arguments, find_mirror)?,
         Subcommands::Tools => println!("{}", tools.tree().display()),
         Subcommands::Tool(arguments) => return tool(&workspace, &tools, &arguments),
     }

@@ -237,6 +237,25 @@ impl Tree {
         tree
     }
 
+    /// The same tree, placed below `target`.
+    pub fn moved_below(&self, target: &str) -> Tree {
+        let mut tree = Tree::default();
+        self.iter()
+            .for_each(|(path, node)| tree.insert(&format!("{target}/{path}"), node.clone()));
+        tree
+    }
+
+    /// Modes as a package would have them, whatever the umask was that files were made under.
+    pub fn normalize_modes(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.mode = match node.kind {
+                Kind::Directory => 0o755,
+                Kind::File(_) => 0o644,
+                Kind::Symlink(_) => 0o777,
+            };
+        }
+    }
+
     /// Keeps the nodes that `keep` accepts, and the directories that lead to them.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &Node) -> bool) {
         let mut kept: BTreeMap<String, Node> = BTreeMap::new();

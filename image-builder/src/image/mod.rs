@@ -1,0 +1,180 @@
+//! One build: from a recipe and two programs to the artifacts of a release.
+
+mod artifacts;
+mod download;
+mod release;
+mod sbom;
+mod stages;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::BadInput;
+use crate::cache::Cache;
+use crate::mirror::Mirror;
+use crate::packages::{Lock, Package, Request};
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+
+pub use release::{Artifact, Kind, Release};
+
+/// What is to be built.
+#[derive(Debug)]
+pub struct Order {
+    pub recipe: Recipe,
+    pub extra_packages: Vec<String>,
+    pub version: Version,
+    pub overlays: Vec<PathBuf>,
+    pub agent: PathBuf,
+    pub init: PathBuf,
+    /// None is the workspace's directory for this version.
+    pub out: Option<PathBuf>,
+    pub formats: Vec<Format>,
+    pub lock_policy: LockPolicy,
+}
+
+/// What to do when the packages are not those of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockPolicy {
+    Warn,
+    Require,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Format {
+    Raw,
+    Qcow2,
+    Zst,
+}
+
+/// Names a release; part of file names and of the boot entry, where `_` and `+` mean something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(String);
+
+impl std::str::FromStr for Version {
+    type Err = BadInput;
+
+    fn from_str(text: &str) -> Result<Self, BadInput> {
+        let plain = |c: char| c.is_ascii_alphanumeric();
+        let sound = text.len() <= 64
+            && text.starts_with(plain)
+            && text.chars().all(|c| plain(c) || ".-~^".contains(c));
+        match sound {
+            true => Ok(Self(text.to_owned())),
+            false => Err(BadInput(format!(
+                "{text:?} is no version: 1 to 64 letters, digits and . - ~ ^, a letter or digit first"
+            ))),
+        }
+    }
+}
+
+impl Version {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What every stage works with.
+#[derive(Debug)]
+pub struct Site<'a> {
+    pub workspace: &'a Workspace,
+    pub tools: &'a Tools,
+    pub cache: &'a Cache,
+    pub progress: &'a Progress,
+}
+
+pub fn build(
+    site: &Site<'_>,
+    order: &Order,
+    mirror: impl FnOnce() -> Result<Mirror>,
+) -> Result<Release> {
+    let request = Request::new(order.recipe.packages.iter().chain(&order.extra_packages))?;
+    let packages = stages::packages(site, &order.recipe, &request, mirror)?;
+    check_lock(site.progress, order, &packages.lock)?;
+    let modules = stages::modules(site, &order.recipe, &packages)?;
+    let (usr, initrd, filesystems) = std::thread::scope(|scope| -> Result<_> {
+        let small = scope.spawn(|| -> Result<_> {
+            let initrd = stages::initrd(site, order, &modules)?;
+            Ok((initrd, stages::filesystems(site)?))
+        });
+        let usr = stages::usr(site, order, &packages, &modules);
+        let (initrd, filesystems) = small.join().expect("stages do not panic")?;
+        Ok((usr?, initrd, filesystems))
+    })?;
+    let boot = stages::boot(site, order, &modules, &initrd, &usr)?;
+    artifacts::write(
+        site,
+        order,
+        &artifacts::Parts {
+            modules,
+            usr,
+            boot,
+            filesystems,
+        },
+    )
+}
+
+/// Resolves the recipe's packages anew, with what the mirror has now.
+pub fn lock(
+    site: &Site<'_>,
+    recipe: &Recipe,
+    mirror: impl FnOnce() -> Result<Mirror>,
+) -> Result<Lock> {
+    let request = Request::new(&recipe.packages)?;
+    let stage = site.progress.stage("lock");
+    let archives = crate::packages::resolve(&request, None, mirror, &site.workspace.packages())?;
+    let packages: Vec<Package> = archives
+        .into_iter()
+        .map(|archive| archive.package)
+        .collect();
+    stage.done();
+    Ok(Lock::new(&request, packages))
+}
+
+fn check_lock(progress: &Progress, order: &Order, found: &Lock) -> Result<()> {
+    let Some(lock) = &order.recipe.lock else {
+        return match order.lock_policy {
+            LockPolicy::Warn => Ok(()),
+            LockPolicy::Require => {
+                let text = "--locked: the recipe has no packages.lock; make one with \
+                            `strake-image lock`";
+                Err(BadInput(text.into()).into())
+            }
+        };
+    };
+    let differences = lock.differences(found);
+    match (differences.len(), order.lock_policy) {
+        (0, _) => Ok(()),
+        (count, LockPolicy::Warn) => {
+            progress.warn(&format!(
+                "{count} packages are not as in packages.lock (mirrors move on); \
+                 `strake-image lock` takes them over, --locked refuses them"
+            ));
+            Ok(())
+        }
+        (_, LockPolicy::Require) => anyhow::bail!(
+            "the packages are not those of packages.lock:\n  {}\nthe mirror no longer has the \
+             locked versions: give one that does with --mirror, or take over what is there now \
+             with `strake-image lock`",
+            differences.join("\n  ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_break_names_are_refused() {
+        for good in ["1", "0.1.0", "2026.01-rc1~2"] {
+            assert_eq!(good.parse::<Version>().unwrap().as_str(), good);
+        }
+        for bad in ["", "1_2", "1+3", "-1", "a b", "../x", &"1".repeat(65)] {
+            assert!(bad.parse::<Version>().is_err(), "{bad}");
+        }
+    }
+}
