@@ -113,4 +113,6 @@ impl Variable {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Context {
     pub addresses: Addresses,
+    /// The machine's name now, for `/etc/hosts` when no config gives one.
+    pub hostname: Option<String>,
 }

@@ -22,6 +22,7 @@ pub mod install;
 mod merge;
 pub mod plan;
 pub mod problem;
+pub mod report;
 mod schema;
 mod source;
 mod substitution;

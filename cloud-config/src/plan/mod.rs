@@ -4,13 +4,23 @@
 //! the same plan. Printed, it is the dry run. Applying a plan made once more with all addresses
 //! known does everything that had to wait, and nothing else changes.
 
+mod assemble;
+mod daemon;
+mod display;
 mod environment;
+mod escape;
+mod file;
+mod host;
+mod network_access;
+mod unit;
 mod update_conf;
+mod user;
 
 use std::fmt;
 
 use serde::Serialize;
 
+pub use assemble::plan;
 pub use environment::Environment;
 pub use update_conf::{DEFAULT_PATH as UPDATE_CONF_DEFAULT, PATH as UPDATE_CONF, UpdateConf};
 
@@ -125,7 +135,6 @@ pub enum Enable {
     Links(Vec<Link>),
     /// The unit file is part of the image: its `[Install]` section is to be read there.
     FromImage,
-    Disable,
 }
 
 /// One symlink that enables a unit.
@@ -150,9 +159,4 @@ fn serialize_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<
             base64::engine::general_purpose::STANDARD.encode(bytes)
         )),
     }
-}
-
-/// The plan of a config.
-pub fn plan(_config: &crate::Config, _context: &crate::Context) -> Plan {
-    Plan::default()
 }

@@ -1,0 +1,212 @@
+//! Files for time, kernel, certificates, mounts, swap and the cluster.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::escape::{unit_value, unit_word};
+use super::{Body, FileSpec};
+use crate::config::{CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Swap, Unit};
+use crate::unit_name::escape_path;
+
+/// What all certificates together are in; every TLS library of the image reads it.
+const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+pub(super) fn files(config: &Config) -> Vec<FileSpec> {
+    let mut files = Vec::new();
+    files.extend(ntp(&config.ntp));
+    if let Some(zone) = &config.timezone {
+        files.push(FileSpec::symlink(
+            "/etc/localtime",
+            format!("/usr/share/zoneinfo/{zone}"),
+            "timezone",
+        ));
+    }
+    for (index, cert) in config.ca_certs.iter().enumerate() {
+        files.extend(certificate(index, cert));
+    }
+    if !config.sysctl.is_empty() {
+        let lines = config
+            .sysctl
+            .iter()
+            .map(|(name, value)| format!("{name} = {value}\n"));
+        files.push(FileSpec::text(
+            "/etc/sysctl.d/20-cloudinit.conf",
+            lines.collect::<String>(),
+            "sysctl",
+        ));
+    }
+    files.extend(modules(&config.kernel_modules));
+    files.extend(cluster(&config.strake.cluster));
+    files.extend(health(&config.strake.health));
+    files
+}
+
+fn ntp(ntp: &Ntp) -> Option<FileSpec> {
+    let mut text = "[Time]\n".to_owned();
+    for (key, servers) in [
+        ("NTP", &ntp.servers),
+        ("FallbackNTP", &ntp.fallback_servers),
+    ] {
+        if !servers.is_empty() {
+            text.push_str(&format!("{key}={}\n", servers.join(" ")));
+        }
+    }
+    let set = !ntp.servers.is_empty() || !ntp.fallback_servers.is_empty();
+    set.then(|| {
+        FileSpec::text(
+            "/etc/systemd/timesyncd.conf.d/20-cloudinit.conf",
+            text,
+            "ntp",
+        )
+    })
+}
+
+fn certificate(index: usize, cert: &CaCert) -> [FileSpec; 2] {
+    let own = format!("/etc/ssl/certs/strake-ca-{}.pem", index + 1);
+    let bundled = Body::Append(cert.pem.clone().into_bytes());
+    [
+        FileSpec::text(own, &*cert.pem, "ca_certs"),
+        FileSpec::new(CA_BUNDLE.to_owned(), bundled, "ca_certs"),
+    ]
+}
+
+fn modules(modules: &[KernelModule]) -> Vec<FileSpec> {
+    let mut files = Vec::new();
+    if !modules.is_empty() {
+        let names: String = modules
+            .iter()
+            .map(|module| format!("{}\n", module.name))
+            .collect();
+        files.push(FileSpec::text(
+            "/etc/modules-load.d/20-cloudinit.conf",
+            names,
+            "kernel_modules",
+        ));
+    }
+    let options: String = modules
+        .iter()
+        .filter(|module| !module.options.is_empty())
+        .map(|module| format!("options {} {}\n", module.name, module.options))
+        .collect();
+    if !options.is_empty() {
+        files.push(FileSpec::text(
+            "/etc/modprobe.d/20-cloudinit.conf",
+            options,
+            "kernel_modules",
+        ));
+    }
+    files
+}
+
+fn cluster(cluster: &Cluster) -> Option<FileSpec> {
+    if *cluster == Cluster::default() {
+        return None;
+    }
+    let name = cluster.name.as_deref().unwrap_or("default");
+    let value = json!({"name": name, "seeds": cluster.seeds});
+    Some(FileSpec::text(
+        "/etc/strake/cluster.json",
+        format!("{value}\n"),
+        "strake.cluster",
+    ))
+}
+
+fn health(health: &Health) -> Option<FileSpec> {
+    if *health == Health::default() {
+        return None;
+    }
+    let value = json!({
+        "require": health.require,
+        "for": duration(health.settle.unwrap_or(Duration::from_secs(30))),
+        "deadline": duration(health.deadline.unwrap_or(Duration::from_secs(600))),
+    });
+    Some(FileSpec::text(
+        "/etc/strake/health.json",
+        format!("{value}\n"),
+        "strake.health",
+    ))
+}
+
+fn duration(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+/// Units for `mounts` and `swap`, planned like a user's own.
+pub(super) fn units(config: &Config) -> Vec<Unit> {
+    let mut units: Vec<Unit> = config.mounts.iter().map(mount).collect();
+    units.extend(config.swap.iter().flat_map(swap));
+    units
+}
+
+fn mount(mount: &Mount) -> Unit {
+    let network = mount.is_network();
+    let target = if network {
+        "remote-fs.target"
+    } else {
+        "local-fs.target"
+    };
+    let mut options = mount.options.clone();
+    let mut add = |wanted: bool, option: &str| {
+        if wanted && !options.iter().any(|known| known == option) {
+            options.push(option.to_owned());
+        }
+    };
+    add(network, "_netdev");
+    add(!mount.required, "nofail");
+    let mut text = format!(
+        "[Unit]\nDescription=Mount {path}\n\n[Mount]\nWhat={what}\nWhere={path}\n",
+        path = unit_value(&mount.path),
+        what = unit_value(&mount.what),
+    );
+    if !mount.kind.is_empty() {
+        text.push_str(&format!("Type={}\n", unit_value(&mount.kind)));
+    }
+    if !options.is_empty() {
+        text.push_str(&format!("Options={}\n", unit_value(&options.join(","))));
+    }
+    let dependency = if mount.required {
+        "RequiredBy"
+    } else {
+        "WantedBy"
+    };
+    text.push_str(&format!("\n[Install]\n{dependency}={target}\n"));
+    enabled(format!("{}.mount", escape_path(&mount.path)), text)
+}
+
+const SWAP_MAKER: &str = "strake-swapfile.service";
+
+fn swap(swap: &Swap) -> [Unit; 2] {
+    let name = format!("{}.swap", escape_path(&swap.path));
+    let path = unit_value(&swap.path);
+    let maker = format!(
+        "[Unit]\nDescription=Make the swap file\nDefaultDependencies=no\n\
+         RequiresMountsFor={quoted}\nConditionPathExists=!{path}\nBefore={name}\n\n\
+         [Service]\nType=oneshot\nUMask=0077\n\
+         ExecStart=mkswap --file --size {bytes} {quoted}\n",
+        quoted = unit_word(&swap.path),
+        bytes = swap.bytes,
+    );
+    let unit = format!(
+        "[Unit]\nDescription=Swap file\nRequires={SWAP_MAKER}\nAfter={SWAP_MAKER}\n\n\
+         [Swap]\nWhat={path}\n\n[Install]\nWantedBy=swap.target\n"
+    );
+    let maker = Unit {
+        name: SWAP_MAKER.to_owned(),
+        content: Some(maker),
+        ..Unit::default()
+    };
+    [maker, enabled(name, unit)]
+}
+
+fn enabled(name: String, content: String) -> Unit {
+    Unit {
+        name,
+        content: Some(content),
+        enable: Some(true),
+        ..Unit::default()
+    }
+}

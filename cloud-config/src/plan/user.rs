@@ -1,0 +1,50 @@
+use super::UserSpec;
+use crate::config::{Config, User};
+
+const CORE: &str = "core";
+
+/// The users in their order; keys given for the machine are keys of `core`.
+pub(super) fn users(config: &Config) -> Vec<UserSpec> {
+    let mut users: Vec<UserSpec> = config.users.iter().map(spec).collect();
+    if config.ssh_authorized_keys.is_empty() {
+        return users;
+    }
+    let index = users
+        .iter()
+        .position(|user| user.name == CORE)
+        .unwrap_or_else(|| {
+            users.insert(
+                0,
+                spec(&User {
+                    name: CORE.to_owned(),
+                    ..User::default()
+                }),
+            );
+            0
+        });
+    let core = &mut users[index];
+    let own = std::mem::take(&mut core.ssh_authorized_keys);
+    for key in config.ssh_authorized_keys.iter().cloned().chain(own) {
+        if !core.ssh_authorized_keys.contains(&key) {
+            core.ssh_authorized_keys.push(key);
+        }
+    }
+    users
+}
+
+fn spec(user: &User) -> UserSpec {
+    UserSpec {
+        name: user.name.clone(),
+        passwd: user.passwd.clone(),
+        gecos: user.gecos.clone(),
+        home: user.homedir.clone(),
+        create_home: !user.no_create_home,
+        primary_group: user.primary_group.clone(),
+        groups: user.groups.clone(),
+        own_group: !user.no_user_group,
+        system: user.system,
+        shell: user.shell.clone(),
+        ssh_authorized_keys: user.ssh_authorized_keys.clone(),
+        key_imports: user.key_imports.clone(),
+    }
+}
