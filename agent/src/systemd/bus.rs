@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use zbus::export::futures_core::Stream;
 use zbus::fdo::PropertiesProxy;
 use zbus::names::InterfaceName;
-use zbus::wire::{OwnedObjectPath, OwnedVariant};
+use zbus::wire::OwnedObjectPath;
 use zbus::{Connection, MatchRule, MessageStream, connection, message};
 
 use super::proxy::ManagerProxy;
@@ -64,24 +64,19 @@ impl Bus {
 
     async fn read_unit(&self, name: &str) -> zbus::Result<Unit> {
         let path = self.manager.load_unit(name).await?;
-        let properties = self.properties(path).await?;
-        let text = async |key: &str| -> zbus::Result<String> {
-            Ok(String::try_from(get(&properties, UNIT, key).await?)?)
-        };
-        let names = async |key: &str| -> zbus::Result<Vec<String>> {
-            Ok(Vec::<String>::try_from(get(&properties, UNIT, key).await?)?)
-        };
-        let since = get(&properties, UNIT, "ActiveEnterTimestampMonotonic").await?;
-        let mut pulled_by = names("WantedBy").await?;
-        pulled_by.extend(names("RequiredBy").await?);
+        let interface = InterfaceName::try_from(UNIT)?;
+        let mut values = self.properties(path).await?.get_all(interface).await?;
+        let mut take = |key: &str| values.remove(key).ok_or(zbus::Error::InvalidReply);
+        let mut pulled_by = Vec::<String>::try_from(take("WantedBy")?)?;
+        pulled_by.extend(Vec::<String>::try_from(take("RequiredBy")?)?);
         Ok(Unit {
             name: name.to_string(),
-            loaded: text("LoadState").await? == "loaded",
-            active: Active::from(text("ActiveState").await?.as_str()),
-            sub: text("SubState").await?,
-            fragment: text("FragmentPath").await?,
+            loaded: String::try_from(take("LoadState")?)? == "loaded",
+            active: Active::from(String::try_from(take("ActiveState")?)?.as_str()),
+            sub: String::try_from(take("SubState")?)?,
+            fragment: String::try_from(take("FragmentPath")?)?,
             pulled_by,
-            active_since_us: u64::try_from(since)?,
+            active_since_us: u64::try_from(take("ActiveEnterTimestampMonotonic")?)?,
         })
     }
 
@@ -90,7 +85,8 @@ impl Bus {
         let properties = self.properties(path).await?;
         let mut times = BootTimes::new();
         for key in BOOT_TIMES {
-            times.insert(key, u64::try_from(get(&properties, MANAGER, key).await?)?);
+            let interface = InterfaceName::try_from(MANAGER)?;
+            times.insert(key, u64::try_from(properties.get(interface, key).await?)?);
         }
         Ok(times)
     }
@@ -108,15 +104,6 @@ impl Bus {
         tokio::spawn(count(stream, sender));
         Ok(receiver)
     }
-}
-
-async fn get(
-    properties: &PropertiesProxy<'_>,
-    interface: &str,
-    key: &str,
-) -> zbus::Result<OwnedVariant> {
-    let interface = InterfaceName::try_from(interface)?;
-    Ok(properties.get(interface, key).await?)
 }
 
 async fn count(mut stream: MessageStream, sender: watch::Sender<u64>) {
