@@ -1,7 +1,7 @@
 //! The cloud-config, applied by the slot's own `strake` before systemd starts.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
@@ -21,7 +21,8 @@ pub(crate) fn config(deadline: Deadline) -> Result<()> {
     command
         .env_clear()
         .env("PATH", "/usr/bin:/usr/sbin")
-        .current_dir("/");
+        .current_dir("/")
+        .stdin(Stdio::null());
     match run(command, deadline).with_context(|| format!("running {PROGRAM} config apply"))? {
         Some(status) if status.success() => Ok(()),
         Some(status) => bail!("{PROGRAM} config apply ended with {status}"),

@@ -68,8 +68,14 @@ fn boot() -> Result<Infallible> {
         slot::find(&options.root_hash, &uevents, deadline, timeline)
     })?;
     drop(uevents);
-    let usr = timeline.run(Step::Verity, |_| found.open_verity(&options.root_hash))?;
-    timeline.run(Step::Root, |_| root::build_and_enter(&usr))?;
+    let usr = timeline.run(Step::Verity, |_| {
+        found
+            .open_verity(&options.root_hash)
+            .with_context(|| found.to_string())
+    })?;
+    timeline.run(Step::Root, |_| {
+        root::build_and_enter(&usr).with_context(|| found.to_string())
+    })?;
     timeline.run(Step::Partitions, |timeline| {
         mounts::partitions(&found, timeline)
     })?;

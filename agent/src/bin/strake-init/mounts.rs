@@ -40,6 +40,7 @@ impl Mount<'_> {
         let result = mount(Some(source), target, Some(kind), flags, Some(options));
         let result = result.map_err(|error| match error {
             Errno::ENODEV => anyhow::anyhow!("the kernel has no {kind} (module not loaded)"),
+            Errno::EINVAL => anyhow::anyhow!("there is no valid {kind} (EINVAL)"),
             error => error.into(),
         });
         result.with_context(|| format!("mounting {kind} from {source} on {target}"))

@@ -76,7 +76,7 @@ pub(crate) fn find(
                 first.hash.disk, other.hash.disk, first.hash.disk
             ));
         }
-        timeline.debug(format_args!("{} on {}", first.slot, first.data.path()));
+        timeline.debug(format_args!("{first}"));
         return Ok(first);
     }
 }
@@ -171,6 +171,12 @@ impl Match {
     }
 }
 
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.slot, self.data.path())
+    }
+}
+
 impl Found {
     /// Opens the slot's data under dm-verity; returns the device's path.
     pub(crate) fn open_verity(&self, root_hash: &RootHash) -> Result<String> {
@@ -185,8 +191,7 @@ impl Found {
             sectors,
             parameters: &parameters,
         };
-        let minor = device_mapper::open("usr", &uuid, &target)
-            .with_context(|| format!("{} on {}", self.slot, self.data.path()))?;
+        let minor = device_mapper::open("usr", &uuid, &target)?;
         let name = format!("../dm-{minor}");
         symlink(name, "/dev/mapper/usr").context("linking /dev/mapper/usr")?;
         Ok("/dev/mapper/usr".into())
