@@ -183,8 +183,13 @@ fn current(root: &Root, tree: &Tree, path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// A number stands for itself, and root is 0 whatever the tables say.
 fn number(name: &str) -> Option<u32> {
-    name.parse().ok()
+    if name == "root" {
+        Some(0)
+    } else {
+        name.parse().ok()
+    }
 }
 
 fn to_user(spec: &UserSpec) -> accounts::User {

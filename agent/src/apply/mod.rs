@@ -2,15 +2,15 @@
 //!
 //! Nothing is written unless all of it can be; [`write`] is the only module that changes the disk.
 
-mod account_files;
+pub mod account_files;
 pub mod desired;
-mod homes;
+pub mod homes;
 pub mod jobs;
 pub mod live;
 pub mod preflight;
 pub mod script;
 pub mod tree;
-mod units;
+pub mod units;
 pub mod write;
 
 use anyhow::Result;

@@ -88,9 +88,11 @@ fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     match unit.command {
         Some(command) if command.starts() => {
             let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
-                desired
-                    .warnings
-                    .push(format!("{}: there is no such unit to start", unit.name));
+                // Settings of a service that this image does not have yet start nothing.
+                if !unit.name.starts_with("strake-") {
+                    let warning = format!("{}: there is no such unit to start", unit.name);
+                    desired.warnings.push(warning);
+                }
                 return;
             };
             let wants = Path::new(RUN)

@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::report;
 use anyhow::Result;
 use strake_cloud_config::check;
+use strake_cloud_config::report;
 
 use super::config::read;
 use super::output::print;

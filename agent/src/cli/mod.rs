@@ -4,7 +4,6 @@ mod config;
 mod coreos_cloudinit;
 mod health;
 mod output;
-mod report;
 mod runtime;
 mod status;
 

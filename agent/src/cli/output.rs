@@ -2,10 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::report::Style;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use strake_cloud_config::report::Style;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -5,10 +5,10 @@
 //! Refuses to judge by anything that a user's own service does unless it is required.
 
 pub mod decision;
-mod probes;
+pub mod probes;
 pub mod settings;
-mod units;
-mod watch;
+pub mod units;
+pub mod watch;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,13 +1,14 @@
 //! What is wrong with the units of this boot.
 //!
-//! The rule: `local-fs.target` and `multi-user.target` are reached; every unit in
-//! `strake.health.require` is up; and no unit of the image that the boot pulls in has failed. A
-//! unit the user brings counts only when it is required: an own service that fails on every
-//! release must not throw the machine back to an older one.
+//! The rule: `local-fs.target` and `multi-user.target` are reached and the network phase of the
+//! configuration is over; every unit in `strake.health.require` is up; and no unit of the image
+//! that the boot pulls in has failed. A unit the user brings counts only when it is required: an
+//! own service that fails on every release must not throw the machine back to an older one.
 
 use crate::systemd::{Active, Error, Unit, Units};
 
 const TARGETS: [&str; 2] = ["local-fs.target", "multi-user.target"];
+const NETWORK_PHASE: &str = "strake-config.service";
 
 /// One line for each thing that is wrong.
 pub async fn reasons(units: &impl Units, require: &[String]) -> Result<Vec<String>, Error> {
@@ -21,6 +22,10 @@ pub async fn reasons(units: &impl Units, require: &[String]) -> Result<Vec<Strin
     }
     if !reasons.is_empty() {
         return Ok(reasons);
+    }
+    // It starts the units that wait for an address, after multi-user.target.
+    if units.unit(NETWORK_PHASE).await?.active == Active::Activating {
+        return Ok(vec![format!("{NETWORK_PHASE}: not over")]);
     }
     for name in require {
         reasons.extend(complaint(&units.unit(name).await?));

@@ -2,7 +2,7 @@
 //! below it the vendor's file on the OEM partition.
 
 pub mod drive;
-mod module;
+pub mod module;
 pub mod superblock;
 
 use std::fs::File;

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::report;
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
 use serde::Serialize;
+use strake_cloud_config::report;
 
 use super::{RootArg, make_live, read_input};
 use crate::apply::jobs::Occasion;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::cli::report;
 use anyhow::Result;
 use clap::Args;
+use strake_cloud_config::report;
 use strake_cloud_config::{Context, check, plan};
 
 use super::read_input;
@@ -36,8 +36,7 @@ impl Plan {
             return Ok(Exit::BadInput);
         };
         let plan = plan(&config, &context);
-        self.output
-            .print(&plan, || serde_yaml::to_string(&plan).unwrap_or_default())?;
+        self.output.print(&plan, || plan.to_string())?;
         Ok(Exit::Done)
     }
 }

@@ -54,7 +54,7 @@ impl InForce {
             text += &format!("problem  {problem}\n");
         }
         if let Some(plan) = &self.plan {
-            text += &format!("\n{}", serde_yaml::to_string(plan).unwrap_or_default());
+            text += &format!("\n{plan}");
         }
         text
     }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cli::report;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use strake_cloud_config::check;
+use strake_cloud_config::report;
 
 use super::read_input;
 use crate::cli::output::{print, style};
@@ -26,6 +26,8 @@ enum Format {
     Table,
     Json,
     Yaml,
+    /// Static Analysis Results Interchange Format, for editors
+    Sarif,
 }
 
 impl Validate {
@@ -53,6 +55,7 @@ impl Validate {
             Format::Yaml => {
                 serde_yaml::to_string(&findings()).context("writing the problems as YAML")?
             }
+            Format::Sarif => report::sarif(&checked.problems, &text.name),
         });
         Ok(if checked.has_errors() {
             Exit::BadInput
