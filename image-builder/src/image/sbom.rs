@@ -7,7 +7,7 @@ use crate::packages::Control;
 /// The document's time is fixed like all others.
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
-pub fn document(version: &str, namespace: &str, controls: &[Control]) -> Value {
+pub(super) fn document(version: &str, namespace: &str, controls: &[Control]) -> Value {
     let image = json!({
         "SPDXID": "SPDXRef-Image",
         "name": "strake",

@@ -135,7 +135,7 @@ pub(super) struct Usr {
 
 impl Usr {
     /// The packages of which something is in the image.
-    pub fn controls(&self) -> Result<Vec<Control>> {
+    pub(super) fn controls(&self) -> Result<Vec<Control>> {
         read_json(&self.entry.path("controls.json"))
     }
 }
@@ -239,19 +239,20 @@ pub(super) fn filesystems(site: &Site<'_>) -> Result<Entry> {
     site.cache.stage(
         site.progress,
         "filesystems",
-        &Inputs::new("filesystems 1"),
+        &Inputs::new("filesystems 2"),
         |directory| {
             for shape in &shapes {
                 ext4::make(site.tools, &directory.join(shape.label), shape)?;
             }
             let config = directory.join("CONFIG");
-            fat::write(
+            fat::create(
                 &config,
                 CONFIG_SIZE,
                 "CONFIG",
                 volume_id("CONFIG"),
                 &Tree::default(),
             )
+            .context("making the file system CONFIG")
         },
     )
 }
@@ -271,7 +272,7 @@ pub(super) fn boot(
         fs::read(&path).with_context(|| format!("reading {}", path.display()))
     };
     let (stub, loader) = (tool(STUB)?, tool(LOADER)?);
-    let mut inputs = Inputs::new("boot 1");
+    let mut inputs = Inputs::new("boot 2");
     inputs
         .add(modules.entry.key())
         .add(initrd.key())
@@ -319,7 +320,8 @@ pub(super) fn boot(
                 Node::file(0o644, uki),
             );
             let id = volume_id("EFI-SYSTEM");
-            fat::write(&directory.join("esp"), ESP_SIZE, "EFI-SYSTEM", id, &esp)
+            fat::create(&directory.join("esp"), ESP_SIZE, "EFI-SYSTEM", id, &esp)
+                .context("making the EFI system partition")
         })
 }
 

@@ -19,7 +19,7 @@ const FILES: [(&str, u32, u32); 4] = [
     ("gshadow", 0o640, SHADOW),
 ];
 
-pub fn make(tools: &Tools, tree: &Tree, scratch: &Path) -> Result<Tree> {
+pub(super) fn make(tools: &Tools, tree: &Tree, scratch: &Path) -> Result<Tree> {
     let mut input = tree.clone();
     input.retain(|path, _| {
         let account = path
@@ -45,7 +45,7 @@ pub fn make(tools: &Tools, tree: &Tree, scratch: &Path) -> Result<Tree> {
 }
 
 /// A file whose owner has no name would belong to whoever gets that id later.
-pub fn check_owners(tree: &Tree) -> Result<()> {
+pub(super) fn check_owners(tree: &Tree) -> Result<()> {
     let ids = |file: &str| -> Result<BTreeSet<u32>> {
         let text = tree
             .read(file)

@@ -4,10 +4,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::tree::Tree;
 
-pub const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+pub(super) const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 const SOURCE: &str = "usr/share/ca-certificates";
 
-pub fn bundle(packages: &Tree) -> Result<Vec<u8>> {
+pub(super) fn bundle(packages: &Tree) -> Result<Vec<u8>> {
     let mut bundle = Vec::new();
     for (path, node) in packages
         .below(SOURCE)

@@ -19,7 +19,7 @@ struct Install {
     default_instance: Option<String>,
 }
 
-pub fn apply(tree: &mut Tree, rules: &[UnitRule]) -> Result<()> {
+pub(super) fn apply(tree: &mut Tree, rules: &[UnitRule]) -> Result<()> {
     for rule in rules {
         match rule {
             UnitRule::Enable(name) => enable(tree, name, &mut Vec::new())?,

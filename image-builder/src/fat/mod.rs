@@ -1,0 +1,398 @@
+//! FAT volumes of a fixed tree: the EFI system partition and CONFIG.
+//!
+//! Microsoft's FAT specification 1.03: FAT16 or FAT32 by the number of clusters, long names, every
+//! file in one run of clusters. The volume is written into a file that is all zero, so what is
+//! empty stays a hole.
+
+mod directory;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::tree::{Content, Kind, Tree};
+use directory::{Directory, ENTRY, Item};
+
+const SECTOR: u64 = 512;
+const FATS: u64 = 2;
+/// Below this FAT16 is used, from this on FAT32; the number of clusters decides in every reader.
+const LEAST_FAT32: u64 = 65_525;
+const LEAST_FAT16: u64 = 4085;
+const ROOT_ENTRIES: u64 = 512;
+const MEDIA: u8 = 0xf8;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("a FAT volume cannot have {0} bytes")]
+    Size(u64),
+    #[error("the FAT volume is too small for its files")]
+    Full,
+    #[error("{0} cannot be on a FAT volume")]
+    Unsupported(String),
+    #[error("writing the volume")]
+    Write(#[from] io::Error),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Fat16,
+    Fat32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Geometry {
+    width: Width,
+    sectors: u64,
+    cluster_sectors: u64,
+    reserved: u64,
+    fat_sectors: u64,
+    clusters: u64,
+}
+
+impl Geometry {
+    fn of(size: u64) -> Result<Self, Error> {
+        let sectors = size / SECTOR;
+        let shapes = [(Width::Fat32, 8, 32, 4), (Width::Fat16, 4, 4, 2)];
+        for (width, cluster_sectors, reserved, bytes) in shapes {
+            let mut geometry = Self {
+                width,
+                sectors,
+                cluster_sectors,
+                reserved,
+                fat_sectors: 1,
+                clusters: 0,
+            };
+            // More clusters need a larger FAT, which leaves fewer clusters: this converges.
+            for _ in 0..8 {
+                let data = sectors
+                    .checked_sub(geometry.data_start())
+                    .ok_or(Error::Size(size))?;
+                geometry.clusters = data / cluster_sectors;
+                geometry.fat_sectors = ((geometry.clusters + 2) * bytes).div_ceil(SECTOR);
+            }
+            let fits = match width {
+                Width::Fat32 => geometry.clusters >= LEAST_FAT32 && geometry.clusters < 1 << 28,
+                Width::Fat16 => (LEAST_FAT16..LEAST_FAT32).contains(&geometry.clusters),
+            };
+            if fits && u32::try_from(sectors).is_ok() {
+                return Ok(geometry);
+            }
+        }
+        Err(Error::Size(size))
+    }
+
+    fn root_sectors(&self) -> u64 {
+        match self.width {
+            Width::Fat16 => ROOT_ENTRIES * ENTRY as u64 / SECTOR,
+            Width::Fat32 => 0,
+        }
+    }
+
+    fn data_start(&self) -> u64 {
+        self.reserved + FATS * self.fat_sectors + self.root_sectors()
+    }
+
+    fn cluster_size(&self) -> u64 {
+        self.cluster_sectors * SECTOR
+    }
+
+    /// Byte offset of a cluster; the first has number 2.
+    fn offset(&self, cluster: u32) -> u64 {
+        (self.data_start() + (u64::from(cluster) - 2) * self.cluster_sectors) * SECTOR
+    }
+}
+
+/// A run of clusters and what is in it.
+struct Run<'a> {
+    first: u32,
+    count: u32,
+    content: Source<'a>,
+}
+
+enum Source<'a> {
+    Bytes(Vec<u8>),
+    File(&'a Content),
+}
+
+/// Writes a volume over a file that is all zero.
+pub fn write(volume: &File, label: &str, id: u32, tree: &Tree) -> Result<(), Error> {
+    let geometry = Geometry::of(volume.metadata()?.len())?;
+    let (runs, root) = place(&geometry, label, tree)?;
+    let used: u32 = runs.iter().map(|run| run.count).sum();
+    if u64::from(used) > geometry.clusters {
+        return Err(Error::Full);
+    }
+    let boot = boot_sector(&geometry, label, id);
+    volume.write_all_at(&boot, 0)?;
+    if geometry.width == Width::Fat32 {
+        let info = info_sector(&geometry, used);
+        // Sectors 6 and 7 are the backups of 0 and 1.
+        for (sector, bytes) in [(1, &info), (6, &boot), (7, &info)] {
+            volume.write_all_at(bytes, sector * SECTOR)?;
+        }
+    }
+    let fat = fat(&geometry, &runs);
+    for copy in 0..FATS {
+        volume.write_all_at(
+            &fat,
+            (geometry.reserved + copy * geometry.fat_sectors) * SECTOR,
+        )?;
+    }
+    let root_start = (geometry.reserved + FATS * geometry.fat_sectors) * SECTOR;
+    volume.write_all_at(&root, root_start)?;
+    for run in &runs {
+        let offset = geometry.offset(run.first);
+        match &run.content {
+            Source::Bytes(bytes) => volume.write_all_at(bytes, offset)?,
+            Source::File(content) => copy(content, volume, offset)?,
+        }
+    }
+    Ok(())
+}
+
+fn copy(content: &Content, volume: &File, mut offset: u64) -> io::Result<()> {
+    let mut reader = content.reader();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        volume.write_all_at(&buffer[..read], offset)?;
+        offset += read as u64;
+    }
+}
+
+/// Gives every directory and file its clusters. The second value is FAT16's root directory, which
+/// is outside the clusters.
+fn place<'a>(
+    geometry: &Geometry,
+    label: &str,
+    tree: &'a Tree,
+) -> Result<(Vec<Run<'a>>, Vec<u8>), Error> {
+    let mut directories: BTreeMap<&str, Vec<(&str, &Kind)>> = BTreeMap::from([("", Vec::new())]);
+    for (path, node) in tree.iter() {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        directories
+            .entry(parent)
+            .or_default()
+            .push((name, &node.kind));
+        match node.kind {
+            Kind::Directory => drop(directories.entry(path).or_default()),
+            Kind::File(_) => {}
+            Kind::Symlink(_) => return Err(Error::Unsupported(format!("the link {path}"))),
+        }
+    }
+    // Sizes of directories do not depend on places, so places are given first.
+    let mut next = 2;
+    let mut take = |bytes: u64| -> Result<(u32, u32), Error> {
+        let count =
+            u32::try_from(bytes.div_ceil(geometry.cluster_size())).map_err(|_| Error::Full)?;
+        let first = next;
+        next = u32::checked_add(next, count).ok_or(Error::Full)?;
+        Ok((if count == 0 { 0 } else { first }, count))
+    };
+    let mut places: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    for (path, items) in &directories {
+        let size = directory::size(path.is_empty(), items.iter().map(|(name, _)| *name));
+        let outside = path.is_empty() && geometry.width == Width::Fat16;
+        let place = if outside { (0, 0) } else { take(size as u64)? };
+        places.insert((*path).to_owned(), place);
+    }
+    for (path, node) in tree.iter() {
+        if let Some(content) = node.content() {
+            places.insert(path.to_owned(), take(content.size())?);
+        }
+    }
+    let mut runs = Vec::new();
+    let mut root = Vec::new();
+    for (path, items) in &directories {
+        let (first, count) = places[*path];
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        // The root is cluster 0 in `..`, wherever it is.
+        let above = if parent.is_empty() {
+            0
+        } else {
+            places[parent].0
+        };
+        let mut directory = match path.is_empty() {
+            true => Directory::root(label),
+            false => Directory::below(first, above),
+        };
+        for (name, kind) in items {
+            let full = if path.is_empty() {
+                (*name).to_owned()
+            } else {
+                format!("{path}/{name}")
+            };
+            let size = match kind {
+                Kind::File(content) => Some(content.size()),
+                _ => None,
+            };
+            let item = Item {
+                name,
+                first: places[&full].0,
+                size,
+            };
+            directory.add(&item).ok_or(Error::Unsupported(full))?;
+        }
+        match count {
+            0 => root = directory.into_bytes(),
+            _ => runs.push(Run {
+                first,
+                count,
+                content: Source::Bytes(directory.into_bytes()),
+            }),
+        }
+    }
+    if root.len() as u64 > ROOT_ENTRIES * ENTRY as u64 {
+        return Err(Error::Full);
+    }
+    for (path, node) in tree.iter() {
+        if let (Some(content), Some(&(first, count))) = (node.content(), places.get(path))
+            && count > 0
+        {
+            runs.push(Run {
+                first,
+                count,
+                content: Source::File(content),
+            });
+        }
+    }
+    Ok((runs, root))
+}
+
+fn fat(geometry: &Geometry, runs: &[Run<'_>]) -> Vec<u8> {
+    let end = runs
+        .iter()
+        .map(|run| run.first + run.count)
+        .max()
+        .unwrap_or(2);
+    let mut chain: Vec<u32> = vec![0; end as usize];
+    // The first two entries repeat the media byte and say that the volume is clean.
+    chain[0] = 0x0fff_ff00 | u32::from(MEDIA);
+    chain[1] = 0x0fff_ffff;
+    for run in runs {
+        for cluster in run.first..run.first + run.count {
+            let last = cluster + 1 == run.first + run.count;
+            chain[cluster as usize] = if last { 0x0fff_ffff } else { cluster + 1 };
+        }
+    }
+    match geometry.width {
+        Width::Fat32 => chain.iter().flat_map(|entry| entry.to_le_bytes()).collect(),
+        Width::Fat16 => chain
+            .iter()
+            .flat_map(|entry| (*entry as u16).to_le_bytes())
+            .collect(),
+    }
+}
+
+fn boot_sector(geometry: &Geometry, label: &str, id: u32) -> [u8; SECTOR as usize] {
+    let mut sector = [0; SECTOR as usize];
+    let mut put = |offset: usize, bytes: &[u8]| {
+        sector[offset..offset + bytes.len()].copy_from_slice(bytes);
+    };
+    let wide = geometry.width == Width::Fat32;
+    put(
+        0,
+        if wide {
+            &[0xeb, 0x58, 0x90]
+        } else {
+            &[0xeb, 0x3c, 0x90]
+        },
+    );
+    put(3, b"STRAKE  ");
+    put(11, &(SECTOR as u16).to_le_bytes());
+    put(13, &[geometry.cluster_sectors as u8]);
+    put(14, &(geometry.reserved as u16).to_le_bytes());
+    put(16, &[FATS as u8]);
+    put(
+        17,
+        &(if wide { 0 } else { ROOT_ENTRIES as u16 }).to_le_bytes(),
+    );
+    put(21, &[MEDIA]);
+    put(24, &32_u16.to_le_bytes());
+    put(26, &64_u16.to_le_bytes());
+    match u16::try_from(geometry.sectors) {
+        Ok(sectors) if !wide => put(19, &sectors.to_le_bytes()),
+        _ => put(32, &(geometry.sectors as u32).to_le_bytes()),
+    }
+    let mut extended = 36;
+    if wide {
+        put(36, &(geometry.fat_sectors as u32).to_le_bytes());
+        put(44, &2_u32.to_le_bytes());
+        put(48, &1_u16.to_le_bytes());
+        put(50, &6_u16.to_le_bytes());
+        extended = 64;
+    } else {
+        put(22, &(geometry.fat_sectors as u16).to_le_bytes());
+    }
+    put(extended, &[0x80, 0, 0x29]);
+    put(extended + 3, &id.to_le_bytes());
+    put(extended + 7, &directory::padded_label(label));
+    put(extended + 18, if wide { b"FAT32   " } else { b"FAT16   " });
+    put(510, &[0x55, 0xaa]);
+    sector
+}
+
+fn info_sector(geometry: &Geometry, used: u32) -> [u8; SECTOR as usize] {
+    let mut sector = [0; SECTOR as usize];
+    let free = geometry.clusters as u32 - used;
+    let fields: [(usize, &[u8]); 5] = [
+        (0, b"RRaA"),
+        (484, b"rrAa"),
+        (488, &free.to_le_bytes()),
+        (492, &(used + 1).to_le_bytes()),
+        (508, &[0, 0, 0x55, 0xaa]),
+    ];
+    for (offset, bytes) in fields {
+        sector[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+    sector
+}
+
+/// Makes the file and the volume in it.
+pub fn create(path: &Path, size: u64, label: &str, id: u32, tree: &Tree) -> Result<(), Error> {
+    let file = File::create_new(path)?;
+    file.set_len(size)?;
+    write(&file, label, id, tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Node;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_width_follows_from_the_size() {
+        for (mib, width) in [
+            (16, Some(Width::Fat16)),
+            (1024, Some(Width::Fat32)),
+            (4, None),
+        ] {
+            assert_eq!(
+                Geometry::of(mib * MIB).ok().map(|geometry| geometry.width),
+                width
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(16 * MIB).unwrap();
+        let mut tree = Tree::default();
+        tree.insert("large", Node::file(0o644, vec![1; 17 << 20]));
+        assert!(matches!(write(&file, "X", 1, &tree), Err(Error::Full)));
+        let mut tree = Tree::default();
+        tree.insert("link", Node::symlink("x"));
+        assert!(matches!(
+            write(&file, "X", 1, &tree),
+            Err(Error::Unsupported(_))
+        ));
+    }
+}
