@@ -381,8 +381,8 @@ fn syntax_fault(error: &ScanError, text: &str) -> Fault {
         Some("indent the key like its neighbours, or quote a value that holds \": \"")
     } else if message.contains("nesting") || message.contains("recursion") {
         Some("a document may nest 64 levels deep")
-    } else if message.contains("unknown anchor") {
-        Some("quote a value that begins with *")
+    } else if message.contains("anchor") {
+        Some("quote a value that begins with * or &")
     } else {
         None
     };

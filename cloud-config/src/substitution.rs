@@ -8,6 +8,7 @@
 //! `Substituted::origin` finds the place in the user's text for each place in the result.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::context::{Addresses, Variable};
 
@@ -41,7 +42,7 @@ struct Edit {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
     /// In the user's text.
-    pub(crate) offset: usize,
+    pub(crate) place: Range<usize>,
     pub(crate) kind: DoubtKind,
 }
 
@@ -67,14 +68,12 @@ pub(crate) fn substitute<'a>(text: &'a str, addresses: &Addresses) -> Substitute
         };
         let end = dollar + variable.name().len();
         if let Some(found) = longer_name(text, dollar, end) {
+            let place = dollar..dollar + found.len();
             let kind = DoubtKind::Longer {
                 found: found.to_owned(),
                 variable,
             };
-            doubts.push(Doubt {
-                offset: dollar,
-                kind,
-            });
+            doubts.push(Doubt { place, kind });
             continue;
         }
         let escaped = dollar > copied && text.as_bytes()[dollar - 1] == b'\\';
@@ -88,9 +87,10 @@ pub(crate) fn substitute<'a>(text: &'a str, addresses: &Addresses) -> Substitute
                 None => result.push(marker(variable)),
                 Some(value) => {
                     if value.is_empty() {
+                        let kind = DoubtKind::Absent(variable);
                         doubts.push(Doubt {
-                            offset: dollar,
-                            kind: DoubtKind::Absent(variable),
+                            place: dollar..end,
+                            kind,
                         });
                     }
                     result.push_str(&value);
@@ -232,7 +232,7 @@ mod tests {
             found,
             variable: Variable::PublicIpv4,
         };
-        assert_eq!(substituted.doubts, [Doubt { offset: 0, kind }]);
+        assert_eq!(substituted.doubts, [Doubt { place: 0..13, kind }]);
     }
 
     #[test]

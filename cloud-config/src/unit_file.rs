@@ -85,6 +85,15 @@ impl<'a> UnitFile<'a> {
             .map(|known| &*known.value)
     }
 
+    /// The last line that sets a key, else that of the section's header, else the first.
+    pub(crate) fn last_line(&self, section: &str, key: &str) -> usize {
+        let known = self.sections.iter().filter(|known| known.name == section);
+        known.fold(0, |line, section| {
+            let set = section.assignments.iter().rfind(|known| known.key == key);
+            set.map_or(section.line.max(line), |known| known.line)
+        })
+    }
+
     fn open(&mut self, number: usize, line: &'a str, trimmed: &'a str) {
         match trimmed
             .strip_prefix('[')

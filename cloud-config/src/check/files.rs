@@ -50,14 +50,14 @@ impl Reader {
         out: &mut Findings<'_>,
     ) -> Option<WriteFile> {
         let file_path = plain_path(view.text("path")?);
+        self.check_repetition(view, &file_path, path, out);
+        check_unit(view, &file_path, path, out);
         let written = self.written(view, path, out)?;
         let mode = view
             .text("permissions")
             .and_then(mode)
             .unwrap_or(DEFAULT_MODE);
-        self.check_repetition(view, &file_path, &written, path, out);
         check_secret(view, &file_path, &written, mode, path, out);
-        check_unit(view, &file_path, path, out);
         Some(WriteFile {
             path: file_path,
             written,
@@ -157,7 +157,7 @@ impl Reader {
             }
             Err(error) => {
                 let hint = match armoured {
-                    true => format!("as gzip, {error} ({} MiB in all files)", MAX_BYTES >> 20),
+                    true => format!("as gzip, {error}"),
                     false => "gzip is no text: add base64, as gz+b64".to_owned(),
                 };
                 refuse(hint);
@@ -170,14 +170,15 @@ impl Reader {
         &mut self,
         view: View<'_>,
         file: &str,
-        written: &Written,
         path: &Path<'_>,
         out: &mut Findings<'_>,
     ) {
         let Some(node) = view.get("path") else { return };
-        let seen = match written {
-            Written::Append(_) => Seen::Appended,
-            _ => Seen::Written,
+        let append = view.flag("append") == Some(true);
+        let seen = if append {
+            Seen::Appended
+        } else {
+            Seen::Written
         };
         let before = self.lines.insert(file.to_owned(), seen);
         let message = match (before, seen) {
@@ -201,9 +202,8 @@ impl Reader {
     }
 
     fn parent_file(&self, file: &str) -> Option<String> {
-        let ends = file.match_indices('/').map(|(at, _)| &file[..at]);
-        ends.filter(|parent| self.lines.contains_key(*parent))
-            .last()
+        let mut ends = file.match_indices('/').map(|(at, _)| &file[..at]);
+        ends.rfind(|parent| self.lines.contains_key(*parent))
             .map(str::to_owned)
     }
 }

@@ -103,10 +103,16 @@ impl<'s> Findings<'s> {
     }
 
     /// A problem at an offset of the user's own text.
-    pub(crate) fn add_original(&mut self, level: Level, rule: Rule, at: usize, message: String) {
+    pub(crate) fn add_original(
+        &mut self,
+        level: Level,
+        rule: Rule,
+        place: Range<usize>,
+        message: String,
+    ) {
         if !self.is_full() {
             self.problems
-                .push(self.source.problem(level, rule, at..at + 1, message));
+                .push(self.source.problem(level, rule, place, message));
         }
     }
 

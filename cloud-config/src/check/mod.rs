@@ -6,6 +6,7 @@ mod findings;
 mod host;
 mod strake;
 mod unit_content;
+mod unit_whole;
 mod units;
 mod users;
 mod view;
@@ -67,7 +68,7 @@ fn check_part(part: &Part<'_>, context: &Context) -> (Config, Vec<Problem>) {
     let mut out = Findings::new(&source, &substituted);
     if let Some(at) = find_marker(text) {
         let message = "the text holds a character that Unicode reserves".to_owned();
-        out.add_original(Level::Error, Rule::Encoding, at, message);
+        out.add_original(Level::Error, Rule::Encoding, at..at + 1, message);
         return (Config::default(), out.into_problems());
     }
     for doubt in &substituted.doubts {
@@ -86,7 +87,7 @@ fn check_part(part: &Part<'_>, context: &Context) -> (Config, Vec<Problem>) {
                 )
             }
         };
-        out.add_original(Level::Warning, Rule::Variable, doubt.offset, message);
+        out.add_original(Level::Warning, Rule::Variable, doubt.place.clone(), message);
     }
     let config = if part.kind == Kind::Script {
         let script = Script {

@@ -51,7 +51,7 @@ fn cluster(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Cluster
         let message = "more than seven members make etcd slow";
         out.add((Level::Error, Rule::InvalidValue), &place, &path, message)
             .hint("name three or five; all other machines are clients by themselves");
-    } else if cluster.seeds.len() >= 2 && cluster.seeds.len() % 2 == 0 {
+    } else if cluster.seeds.len() >= 2 && cluster.seeds.len().is_multiple_of(2) {
         let message = "an even number of members survives no more failures than one member less";
         out.add((Level::Warning, Rule::InvalidValue), &place, &path, message)
             .hint("name one, three, five or seven");
@@ -70,17 +70,17 @@ fn health(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Health {
         deadline: read("deadline"),
     };
     let settle = health.settle.unwrap_or(DEFAULT_SETTLE);
-    if health.deadline.unwrap_or(DEFAULT_DEADLINE) <= settle {
-        if let Some(node) = view.get("deadline").or_else(|| view.get("for")) {
-            let message = "the deadline leaves no time: it is not longer than \"for\"";
-            out.add(
-                (Level::Error, Rule::InvalidValue),
-                &node.span,
-                path,
-                message,
-            )
-            .hint("set a longer deadline, such as 10m");
-        }
+    if health.deadline.unwrap_or(DEFAULT_DEADLINE) <= settle
+        && let Some(node) = view.get("deadline").or_else(|| view.get("for"))
+    {
+        let message = "the deadline leaves no time: it is not longer than \"for\"";
+        out.add(
+            (Level::Error, Rule::InvalidValue),
+            &node.span,
+            path,
+            message,
+        )
+        .hint("set a longer deadline, such as 10m");
     }
     health
 }

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::findings::{Findings, Path, shown};
-use super::unit_content::{check_lines, check_whole};
+use super::unit_content::check_lines;
+use super::unit_whole::check_whole;
 use super::view::View;
 use crate::config::{Command, DropIn, Unit, UnitGroup};
 use crate::install::Install;
@@ -148,10 +149,12 @@ fn useless(unit: &Unit, name: &UnitName) -> Vec<Useless> {
             "start an instance of it: name@instance.service",
         ));
     }
-    if !network && !unit.mask && unit.enable == Some(true) {
-        if let Some(content) = &unit.content {
-            useless.extend(without_links(&Install::parse(content), name));
-        }
+    if !network
+        && !unit.mask
+        && unit.enable == Some(true)
+        && let Some(content) = &unit.content
+    {
+        useless.extend(without_links(&Install::parse(content), name));
     }
     if *unit
         == (Unit {

@@ -133,7 +133,7 @@ impl fmt::Display for UnitSpec {
         }
         match self.command {
             Some(command) => say(f, &command.to_string())?,
-            None if self.changes_files => say(f, "reload")?,
+            None if self.changes_files => say(f, "files changed")?,
             None => {}
         }
         Ok(())

@@ -198,7 +198,7 @@ static ETCD_KEYS: &[Key] = &[
         "Seconds between two looks at the member list.",
     )
     .example("2.5"),
-    key("cors", TEXT, "Origins that may send requests.").example("*"),
+    key("cors", TEXT, "Origins that may send requests.").example("\"*\""),
     key("data_dir", TEXT, "Where the data is kept.").example("/var/lib/etcd"),
     key(
         "discovery",
@@ -333,7 +333,7 @@ static ETCD_KEYS: &[Key] = &[
     .example("2.5"),
     key("snapshot", Kind::Flag, "Write snapshots.").example("true"),
     key("snapshot_count", COUNT, "Changes between two snapshots.").example("10000"),
-    key("trace", TEXT, "What to trace.").example("*"),
+    key("trace", TEXT, "What to trace.").example("\"*\""),
     key("verbose", Kind::Flag, "Log more.").example("true"),
     key("very_verbose", Kind::Flag, "Log much more.").example("true"),
     key("very_very_verbose", Kind::Flag, "Log everything.").example("true"),
@@ -361,7 +361,7 @@ static ETCD2_KEYS: &[Key] = &[
         "Let in clients with a certificate only.",
     )
     .example("true"),
-    key("cors", TEXT, "Origins that may send requests.").example("*"),
+    key("cors", TEXT, "Origins that may send requests.").example("\"*\""),
     key("data_dir", TEXT, "Where the data is kept.").example("/var/lib/etcd"),
     key("debug", Kind::Flag, "Log more.").example("true"),
     key(

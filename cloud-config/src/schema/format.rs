@@ -74,7 +74,7 @@ pub(crate) static LINE: Format = format("text of one line", r"^[^\n\r]*$", |text
 
 pub(crate) static HOSTNAME: Format = format(
     "host name",
-    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$",
+    r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$",
     |text| {
         ensure(
             text.len() <= 64 && is_domain(text),
@@ -114,7 +114,10 @@ pub(crate) static OWNER: Format = format("user:group", r"^[^:]+(:[^:]*)?$", |tex
 
 pub(crate) static PASSWORD_HASH: Format = format("crypt(3) hash", "", |text| {
     if text.contains([':', '\n', '\r', '\0']) {
-        return Err(Fault::invalid("a hash holds no colon and no line break"));
+        return Err(Fault {
+            message: Some("the password is no hash".into()),
+            ..Fault::invalid("a hash holds no colon and no line break")
+        });
     }
     let locked = text.is_empty() || text.starts_with(['!', '*']);
     if locked || text.starts_with('$') || text.starts_with('_') || text.len() == 13 {

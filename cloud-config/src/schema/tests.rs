@@ -201,3 +201,166 @@ fn every_key_is_named_once_in_its_table_and_has_a_doc_and_an_example() {
         }
     }
 }
+
+/// A document that gives one key, and all that its entry cannot do without.
+fn document(path: &[&'static Key], leaf: Option<&'static Key>, table: &'static Table) -> String {
+    let mut fields: Vec<String> = table
+        .keys
+        .iter()
+        .filter(|key| key.required && leaf.is_none_or(|leaf| leaf.name != key.name))
+        .map(|key| format!("{}: {}", key.name, key.example))
+        .collect();
+    fields.extend(leaf.map(|key| format!("{}: {}", key.name, key.example)));
+    let mut text = format!("{{{}}}", fields.join(", "));
+    for (depth, key) in path.iter().enumerate().rev() {
+        let inner = match key.kind {
+            Kind::List(_) => format!("[{text}]"),
+            _ => text,
+        };
+        let outer = depth
+            .checked_sub(1)
+            .map_or(&ROOT, |above| inner_table(path[above]));
+        let mut fields: Vec<String> = outer
+            .keys
+            .iter()
+            .filter(|other| other.required && other.name != key.name)
+            .map(|other| format!("{}: {}", other.name, other.example))
+            .collect();
+        fields.push(format!("{}: {inner}", key.name));
+        text = format!("{{{}}}", fields.join(", "));
+    }
+    format!("#cloud-config\n{text}\n")
+}
+
+fn inner_table(key: &Key) -> &'static Table {
+    match key.kind {
+        Kind::Map(table) => table,
+        Kind::List(Kind::Map(table)) => table,
+        _ => panic!("{} holds no keys", key.name),
+    }
+}
+
+fn each_key(visit: &mut dyn FnMut(&[&'static Key], &'static Key, &'static Table)) {
+    fn go(
+        path: &mut Vec<&'static Key>,
+        table: &'static Table,
+        visit: &mut dyn FnMut(&[&'static Key], &'static Key, &'static Table),
+    ) {
+        for key in table.keys {
+            visit(path, key, table);
+            if matches!(key.kind, Kind::Map(_) | Kind::List(Kind::Map(_))) {
+                path.push(key);
+                go(path, inner_table(key), visit);
+                path.pop();
+            }
+        }
+    }
+    go(&mut Vec::new(), &ROOT, visit);
+}
+
+/// Keys that change what the config says but nothing on the machine, each with its reason.
+const NOT_PLANNED: &[&str] = &[
+    // Accepted for old configs, and says so.
+    "users.no_log_init",
+    // Read by the agent when it looks for addresses.
+    "strake.addresses",
+    "strake.addresses.public",
+    "strake.addresses.private",
+    // Only together with the id.
+    "coreos.oem.name",
+    "coreos.oem.version_id",
+    "coreos.oem.home_url",
+    "coreos.oem.bug_report_url",
+    // Nothing passes through a proxy that is not named.
+    "proxy.no_proxy",
+    // The example is taken as it is only with matching content.
+    "write_files.encoding",
+];
+
+#[test]
+fn the_example_of_every_key_is_accepted_and_reaches_the_plan() {
+    let mut count = 0;
+    each_key(&mut |path, key, table| {
+        let mut name: Vec<&str> = path.iter().map(|key| key.name).collect();
+        name.push(key.name);
+        let name = name.join(".");
+        let context = crate::Context::default();
+        let with = crate::check(document(path, Some(key), table).as_bytes(), &context);
+        let text = document(path, Some(key), table);
+        // Content and source exclude each other, and `append` of nothing is fine.
+        let errors: Vec<_> = with
+            .problems
+            .iter()
+            .filter(|problem| problem.is_error())
+            .collect();
+        assert!(errors.is_empty(), "{name}: {text} {errors:?}");
+        let with = with.config.expect("no errors");
+        if !key.required {
+            let without = crate::check(document(path, None, table).as_bytes(), &context);
+            let without = without.config.expect("no errors");
+            let planned = crate::plan(&with, &context) != crate::plan(&without, &context);
+            assert_eq!(planned, !NOT_PLANNED.contains(&&*name), "{name}: {text}");
+            assert!(
+                planned || with != without || name == "write_files.encoding",
+                "{name}"
+            );
+        }
+        count += 1;
+    });
+    assert!(count > 200, "{count} keys");
+}
+
+#[test]
+fn every_key_refuses_a_value_of_a_wrong_type() {
+    each_key(&mut |path, key, table| {
+        let wrong = match key.kind {
+            Kind::List(_) | Kind::Map(_) | Kind::Pairs(..) => "plain",
+            _ => "[a, {b: c}]",
+        };
+        let wrong = Key {
+            example: wrong,
+            ..*key
+        };
+        let text = document(path, Some(Box::leak(Box::new(wrong))), table);
+        let checked = crate::check(text.as_bytes(), &crate::Context::default());
+        let found = checked
+            .problems
+            .iter()
+            .find(|problem| problem.rule == crate::Rule::WrongType);
+        let found = found.unwrap_or_else(|| panic!("{text}: {:?}", checked.problems));
+        assert!(
+            found.is_error() && found.key.ends_with(key.name),
+            "{text}: {found}"
+        );
+        assert_eq!(
+            found.message,
+            format!(
+                "incorrect type for \"{}\" (want {})",
+                key.name,
+                key.kind.wanted()
+            )
+        );
+    });
+}
+
+#[test]
+fn hyphens_in_every_key_mean_the_same() {
+    each_key(&mut |path, key, table| {
+        let context = crate::Context::default();
+        let text = document(path, Some(key), table);
+        let mut names: Vec<&str> = path.iter().map(|key| key.name).collect();
+        names.push(key.name);
+        let hyphens = names
+            .iter()
+            .filter(|name| name.contains('_'))
+            .fold(text.clone(), |text, name| {
+                text.replace(&format!("{name}:"), &format!("{}:", name.replace('_', "-")))
+            });
+        let same = crate::check(text.as_bytes(), &context).config;
+        assert_eq!(
+            crate::check(hyphens.as_bytes(), &context).config,
+            same,
+            "{hyphens}"
+        );
+    });
+}

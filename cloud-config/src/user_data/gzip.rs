@@ -9,7 +9,7 @@ pub(super) const MAGIC: [u8; 2] = [0x1F, 0x8B];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum Error {
-    #[error("it expands beyond the limit")]
+    #[error("it expands beyond the limit of 16 MiB in all")]
     TooBig,
     #[error("it is cut short")]
     CutShort,

@@ -160,7 +160,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn open_multipart(&mut self, bytes: &Cow<'a, [u8]>, boundary: &[u8], place: &Place) {
+    fn open_multipart(&mut self, bytes: &[u8], boundary: &[u8], place: &Place) {
         let document = multipart::split(bytes, boundary);
         if !document.closed {
             let message = "the multipart text ends without its closing boundary";
@@ -183,7 +183,7 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn open_part(&mut self, bytes: &Cow<'a, [u8]>, part: &multipart::Part, mut place: Place) {
+    fn open_part(&mut self, bytes: &[u8], part: &multipart::Part, mut place: Place) {
         place.declared = match part.declared() {
             multipart::Declared::Kind(kind) => Some(kind),
             multipart::Declared::Nothing => None,
@@ -195,15 +195,12 @@ impl<'a> Opening<'a> {
                 return self.add(&place, problem);
             }
         };
-        let body = match bytes {
-            Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[part.body.clone()]),
-            Cow::Owned(bytes) => Cow::Owned(bytes[part.body.clone()].to_vec()),
-        };
-        let body = match part.decode(&body) {
-            Ok(None) => body,
+        let body = &bytes[part.body.clone()];
+        let body = match part.decode(body) {
+            Ok(None) => body.to_vec(),
             Ok(Some(decoded)) => {
                 place.lines_before = None;
-                Cow::Owned(decoded)
+                decoded
             }
             Err(message) => return self.refuse(&place, Rule::Undecodable, message),
         };
@@ -216,7 +213,7 @@ impl<'a> Opening<'a> {
                 self.open_multipart(&body, &boundary, &place);
             }
             _ => {
-                self.open(body, &place);
+                self.open(Cow::Owned(body), &place);
             }
         }
     }
