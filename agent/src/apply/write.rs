@@ -2,7 +2,8 @@
 //!
 //! Two passes. First every file is made complete under a temporary name beside its target and
 //! synced, so that a full disk or a refused owner is met while nothing is changed; then all are
-//! renamed. On an error every temporary file and every directory made is removed again.
+//! renamed. On an error every temporary file and every directory made is removed again; what a
+//! power cut leaves has a name that the next write uses again.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -15,6 +16,8 @@ use crate::root::Root;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("waiting for another apply to end")]
+    Lock(#[source] io::Error),
     #[error("comparing with the disk")]
     Compare(#[source] io::Error),
     #[error("preparing {path}")]
@@ -32,6 +35,7 @@ pub struct Change {
 
 /// Writes what differs and returns it; nothing is touched that is equal already.
 pub fn write(root: &Root, tree: &Tree) -> Result<Vec<Change>, Error> {
+    let _lock = lock(root).map_err(Error::Lock)?;
     let todo = tree::differences(root, tree).map_err(Error::Compare)?;
     let mut stage = Stage::default();
     for (path, node, _) in &todo {
@@ -56,6 +60,13 @@ pub fn write(root: &Root, tree: &Tree) -> Result<Vec<Change>, Error> {
         .collect())
 }
 
+/// One writer at a time; held until the handle is closed.
+fn lock(root: &Root) -> io::Result<File> {
+    let dir = File::open(root.follow(Path::new("/"))?)?;
+    dir.lock()?;
+    Ok(dir)
+}
+
 /// Writes one file of the program's own state.
 pub fn write_one(root: &Root, path: &str, node: Node) -> Result<(), Error> {
     write(root, &Tree::from([(PathBuf::from(path), node)])).map(drop)
@@ -76,11 +87,11 @@ impl Stage {
             return Ok(());
         }
         self.make_dir(dir)?;
-        let temp = dir.join(format!(
-            ".strake-{}-{}",
-            std::process::id(),
-            self.ready.len()
-        ));
+        let temp = dir.join(format!(".strake-new-{}", self.ready.len()));
+        match std::fs::remove_file(&temp) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         // Known before it exists, so that it is removed however making it ends.
         self.ready.push((Some(temp.clone()), target.to_path_buf()));
         match node {

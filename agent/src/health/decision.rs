@@ -46,13 +46,15 @@ pub enum State {
     Ended,
 }
 
-impl State {
-    pub fn new() -> State {
+impl Default for State {
+    fn default() -> State {
         State::Waiting {
             reasons: vec!["nothing was checked yet".to_string()],
         }
     }
+}
 
+impl State {
     fn reason(&self, limits: &Limits) -> String {
         match self {
             State::Waiting { reasons } | State::Refused { reasons, .. } => reasons.join("; "),
@@ -185,7 +187,7 @@ mod tests {
     /// Plays the events and compares the effects of the last one.
     #[track_caller]
     fn check(limits: Limits, events: &[(u64, Event)], expected: &[Effect]) {
-        let mut state = State::new();
+        let mut state = State::default();
         let mut effects = Vec::new();
         for (seconds, event) in events {
             (state, effects) = step(state, event.clone(), at(*seconds), &limits);

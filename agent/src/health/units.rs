@@ -72,7 +72,6 @@ mod tests {
         fake
     }
 
-    #[track_caller]
     async fn check(fake: &Fake, require: &[&str], expected: &[&str]) {
         let require: Vec<String> = require.iter().map(ToString::to_string).collect();
         assert_eq!(reasons(fake, &require).await.expect("answers"), expected);

@@ -30,7 +30,7 @@ pub async fn verdict(
 ) -> Result<Verdict, Error> {
     let start = Instant::now();
     let mut changes = systemd.changes().await?;
-    let mut state = State::new();
+    let mut state = State::default();
     let mut event = look(systemd, require).await;
     let mut probing: Option<Pin<Box<dyn Future<Output = Vec<String>> + '_>>> = None;
     let mut wake = start;

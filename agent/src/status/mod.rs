@@ -50,7 +50,8 @@ pub struct Config {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Failed {
-    pub failed: Vec<String>,
+    /// None when systemd could not be asked.
+    pub failed: Option<Vec<String>>,
 }
 
 /// What only systemd knows.
@@ -59,7 +60,7 @@ struct FromSystemd {
     times: BootTimes,
     boot_complete_us: u64,
     blessing_done: bool,
-    failed: Vec<String>,
+    failed: Option<Vec<String>>,
 }
 
 /// Without systemd (another root, or it does not answer) give the reason instead.
@@ -153,7 +154,7 @@ async fn ask(systemd: &impl Units) -> Result<FromSystemd, crate::systemd::Error>
             .await?
             .active
             .is_up(),
-        failed: failed.into_iter().map(|unit| unit.name).collect(),
+        failed: Some(failed.into_iter().map(|unit| unit.name).collect()),
     })
 }
 

@@ -34,9 +34,10 @@ impl Display for Status {
             .map(|reason| format!(": {reason}"));
         let health = format!("{}{}", self.health.state.word(), reason.unwrap_or_default());
         row(f, "health", &health)?;
-        let failed = match self.units.failed.as_slice() {
-            [] => "none".to_string(),
-            failed => failed.join(", "),
+        let failed = match self.units.failed.as_deref() {
+            None => "unknown".to_string(),
+            Some([]) => "none".to_string(),
+            Some(failed) => failed.join(", "),
         };
         row(f, "failed units", &failed)?;
         for note in &self.notes {
