@@ -168,7 +168,7 @@ pub(super) fn usr(
         })?;
     let agent = Digest::of_file(&order.agent)
         .with_context(|| format!("reading --agent {}", order.agent.display()))?;
-    let mut inputs = Inputs::new("usr 1").with(derived.key()).with(agent);
+    let mut inputs = Inputs::new("usr 2").with(derived.key()).with(agent);
     inputs.add(order.version.as_str());
     let entry = site
         .cache

@@ -154,7 +154,10 @@ impl Tree {
     /// Puts a node in its place, with parents that are missing. A directory that is there already
     /// keeps what is in it; anything else is replaced.
     pub fn insert(&mut self, path: &str, node: Node) {
-        let path = merged(path);
+        self.place(merged(path), node);
+    }
+
+    fn place(&mut self, path: String, node: Node) {
         for (end, _) in path.match_indices('/') {
             let parent = &path[..end];
             if !self.nodes.get(parent).is_some_and(Node::is_directory) {
@@ -172,7 +175,7 @@ impl Tree {
         for (path, node) in &other.nodes {
             let directory = self.nodes.get(path).is_some_and(Node::is_directory);
             if !(directory && node.is_directory()) {
-                self.insert(path, node.clone());
+                self.place(path.clone(), node.clone());
             }
         }
     }
@@ -232,7 +235,7 @@ impl Tree {
             } else {
                 format!("{target}/{path}")
             };
-            tree.insert(&path, node.clone());
+            tree.place(path, node.clone());
         }
         tree
     }
@@ -241,7 +244,7 @@ impl Tree {
     pub fn moved_below(&self, target: &str) -> Tree {
         let mut tree = Tree::default();
         self.iter()
-            .for_each(|(path, node)| tree.insert(&format!("{target}/{path}"), node.clone()));
+            .for_each(|(path, node)| tree.place(format!("{target}/{path}"), node.clone()));
         tree
     }
 
@@ -315,6 +318,15 @@ mod tests {
         let tree = tree(&["./lib/x/y", "usr/lib/z"]);
         assert!(tree.node("usr/lib/x").unwrap().is_directory());
         assert_eq!(paths(&tree), ["usr/lib/x/y", "usr/lib/z"]);
+    }
+
+    #[test]
+    fn what_is_below_usr_can_become_the_root() {
+        let usr = tree(&["usr/bin/a", "usr/share/b"]).moved("usr", "");
+        assert_eq!(paths(&usr), ["bin/a", "share/b"]);
+        let mut below = tree(&["x"]);
+        below.overlay(&usr);
+        assert_eq!(paths(&below), ["bin/a", "share/b", "x"]);
     }
 
     #[test]
