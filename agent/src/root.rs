@@ -27,6 +27,13 @@ impl Root {
         self.dir == Path::new("/")
     }
 
+    /// Whether this system is there at all: a guard against changing somebody's laptop.
+    pub fn is_strake(&self) -> bool {
+        let text = self.read_text("/usr/lib/os-release").unwrap_or_default();
+        text.lines()
+            .any(|line| matches!(line, "ID=strake" | "ID=\"strake\""))
+    }
+
     /// Where `path` is on this machine, its last component not followed.
     pub fn locate(&self, path: &Path) -> io::Result<PathBuf> {
         if self.is_machine() {

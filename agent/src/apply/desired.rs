@@ -73,9 +73,11 @@ impl Desired {
     fn users(&mut self, accounts: &mut Accounts, users: &[UserSpec]) {
         let mut homes = homes::Homes::default();
         for spec in users {
-            let new = !accounts.passwd.contains(&spec.name);
             match accounts.ensure(&to_user(spec)) {
-                Ok(owner) if spec.create_home && new => homes.add(&owner),
+                // The image makes the homes of its own users.
+                Ok(owner) if spec.create_home && accounts.ids.users.contains_key(&spec.name) => {
+                    homes.add(&owner);
+                }
                 Ok(_) => {}
                 Err(refused) => self.refusals.push(refused.to_string()),
             }

@@ -1,7 +1,10 @@
 //! Telling the running machine what changed.
 
-use anyhow::{Context, Result};
+use std::process::Command;
 
+use anyhow::{Context, Result, bail};
+
+use super::homes;
 use super::jobs::Orders;
 use super::write::Change;
 use crate::root::Root;
@@ -21,6 +24,24 @@ pub async fn carry_out(systemd: &impl Units, orders: &Orders) -> Result<()> {
         }
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// Homes of users that are new: at boot systemd makes them itself.
+pub fn make_homes(changes: &[Change]) -> Result<()> {
+    if !changes
+        .iter()
+        .any(|change| change.path.as_os_str() == homes::TMPFILES)
+    {
+        return Ok(());
+    }
+    let made = Command::new("/usr/bin/systemd-tmpfiles")
+        .args(["--create", homes::TMPFILES])
+        .status()
+        .context("running systemd-tmpfiles")?;
+    if !made.success() {
+        bail!("making the homes of new users: systemd-tmpfiles: {made}");
+    }
+    Ok(())
 }
 
 /// The kernel's host name follows `/etc/hostname`, which systemd reads at its start only.

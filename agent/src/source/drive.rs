@@ -70,6 +70,9 @@ const OWN_PARTITIONS: [&str; 9] = [
     "DATA",
 ];
 
+// Stacked devices; and opening a floppy drive waits for its motor.
+const NEVER_A_DRIVE: [&str; 7] = ["loop", "ram", "zram", "dm-", "md", "nbd", "fd"];
+
 /// The first config drive, OpenStack's before NoCloud's.
 pub fn find(root: &Root) -> Result<Option<Drive>> {
     let mut found: Vec<_> = root
@@ -150,4 +153,55 @@ fn optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     file.take(LIMIT as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine with these block devices: name, partition label, first bytes.
+    fn machine(devices: &[(&str, &str, Vec<u8>)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::create_dir(dir.path().join("dev")).expect("dev");
+        for (name, label, head) in devices {
+            let sysfs = dir.path().join("sys/class/block").join(name);
+            std::fs::create_dir_all(&sysfs).expect("sysfs");
+            let uevent = format!("DEVNAME={name}\nPARTNAME={label}\n");
+            std::fs::write(sysfs.join("uevent"), uevent).expect("uevent");
+            std::fs::write(dir.path().join("dev").join(name), head).expect("device");
+        }
+        let root = Root::new(dir.path());
+        (dir, root)
+    }
+
+    fn vfat(label: &str) -> Vec<u8> {
+        let mut head = vec![0; 4096];
+        head[510..512].copy_from_slice(b"\x55\xaa");
+        head[71..90].copy_from_slice(format!("{label:11}FAT32   ").as_bytes());
+        head
+    }
+
+    #[test]
+    fn a_drive_is_known_by_its_label() {
+        let (_dir, root) = machine(&[
+            ("vda", "", vfat("other")),
+            ("vda7", "CONFIG", vfat("config-2")),
+            ("vdb", "", vfat("CIDATA")),
+            ("vdc", "", vfat("config-2")),
+            ("loop0", "", vfat("config-2")),
+            ("sr0", "", Vec::new()),
+        ]);
+        let layout = |name| candidate(&root, name).map(|(layout, _, _)| layout);
+        assert_eq!(layout("vdb"), Some(Layout::NoCloud));
+        assert_eq!(layout("vdc"), Some(Layout::OpenStack));
+        for name in ["vda", "vda7", "loop0", "sr0", "gone"] {
+            assert_eq!(layout(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_one_has_none() {
+        let (_dir, root) = machine(&[("vda", "", vfat("DATA"))]);
+        assert_eq!(find(&root).expect("readable"), None);
+    }
 }

@@ -7,15 +7,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-pub struct Machine {
+pub(crate) struct Machine {
     dir: tempfile::TempDir,
 }
 
 /// What the program left behind.
-pub struct Run {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 const IMAGE: [(&str, &str); 6] = [
@@ -40,7 +40,7 @@ const IMAGE: [(&str, &str); 6] = [
 ];
 
 impl Machine {
-    pub fn new() -> Machine {
+    pub(crate) fn new() -> Machine {
         let machine = Machine {
             dir: tempfile::tempdir().expect("temp dir"),
         };
@@ -52,14 +52,14 @@ impl Machine {
     }
 
     /// A machine with this user-data on its CONFIG partition.
-    pub fn with_config(text: &str) -> Machine {
+    pub(crate) fn with_config(text: &str) -> Machine {
         let machine = Machine::new();
         machine.put("config/user_data", text);
         machine
     }
 
     /// `/etc` and `/run` are made anew, as at every boot.
-    pub fn reboot(&self) {
+    pub(crate) fn reboot(&self) {
         for dir in ["etc", "run"] {
             let _ = std::fs::remove_dir_all(self.path(dir));
             std::fs::create_dir(self.path(dir)).expect("dir");
@@ -73,25 +73,25 @@ impl Machine {
         }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 
-    pub fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().expect("parent")).expect("parent");
         std::fs::write(path, content).expect("file");
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    pub fn link(&self, path: &str) -> String {
+    pub(crate) fn link(&self, path: &str) -> String {
         let target = std::fs::read_link(self.path(path));
         target
             .unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -99,7 +99,7 @@ impl Machine {
             .to_string()
     }
 
-    pub fn mode(&self, path: &str) -> u32 {
+    pub(crate) fn mode(&self, path: &str) -> u32 {
         let metadata = std::fs::metadata(self.path(path));
         metadata
             .unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -108,29 +108,29 @@ impl Machine {
             & 0o7777
     }
 
-    pub fn owner(&self, path: &str) -> (u32, u32) {
+    pub(crate) fn owner(&self, path: &str) -> (u32, u32) {
         let metadata = std::fs::metadata(self.path(path)).expect(path);
         (metadata.uid(), metadata.gid())
     }
 
     /// Runs `strake ARGS --root ROOT`.
-    pub fn strake(&self, args: &[&str]) -> Run {
+    pub(crate) fn strake(&self, args: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strake"));
         run(command.args(args).arg("--root").arg(self.root()))
     }
 
-    pub fn boot(&self) -> Run {
+    pub(crate) fn boot(&self) -> Run {
         self.strake(&["config", "apply", "--before-boot"])
     }
 
     /// `/run/strake/config.json`
-    pub fn record(&self) -> serde_json::Value {
+    pub(crate) fn record(&self) -> serde_json::Value {
         serde_json::from_str(&self.read("run/strake/config.json")).expect("JSON")
     }
 
     /// Every path with kind, mode, owner, inode, time of change and content: equal snapshots mean
     /// that nothing was touched.
-    pub fn snapshot(&self) -> BTreeMap<PathBuf, String> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<PathBuf, String> {
         let mut seen = BTreeMap::new();
         let mut todo = vec![self.root().to_path_buf()];
         while let Some(path) = todo.pop() {
@@ -162,7 +162,7 @@ impl Machine {
     }
 }
 
-pub fn run(command: &mut Command) -> Run {
+pub(crate) fn run(command: &mut Command) -> Run {
     let Output {
         status,
         stdout,
@@ -176,7 +176,7 @@ pub fn run(command: &mut Command) -> Run {
 }
 
 /// The program changes owners, which only root may.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !root {
         println!("SKIPPED: needs root to change owners");
@@ -186,7 +186,7 @@ pub fn is_root() -> bool {
 
 /// Compares with `tests/golden/NAME`, or writes it when `UPDATE_GOLDEN=1`.
 #[track_caller]
-pub fn golden(name: &str, found: &str) {
+pub(crate) fn golden(name: &str, found: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);

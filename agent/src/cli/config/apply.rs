@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 use strake_cloud_config::report;
 
-use super::{RootArg, make_live, read_input};
+use super::{RootArg, make_live, read_input, refuse_other_systems};
 use crate::apply::jobs::Occasion;
 use crate::apply::tree::{self, Difference};
 use crate::apply::{self, Moment};
@@ -50,6 +50,9 @@ struct Row {
 impl Apply {
     pub(super) fn run(self) -> Result<Exit> {
         let root = self.root.root();
+        if let Err(exit) = refuse_other_systems(&root) {
+            return Ok(exit);
+        }
         match &self.file {
             Some(file) => self.file(&root, file),
             None if self.after_var => self.after_var(&root),

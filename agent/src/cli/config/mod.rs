@@ -81,6 +81,15 @@ pub(super) fn read_input(path: &Path) -> Result<Text, Exit> {
     })
 }
 
+/// The running system is changed only when it is this one; any tree may be with `--root`.
+pub(super) fn refuse_other_systems(root: &Root) -> Result<(), Exit> {
+    if root.is_machine() && !root.is_strake() {
+        eprintln!("strake: error: this is not a Strake machine; --root DIR works on a tree");
+        return Err(Exit::BadInput);
+    }
+    Ok(())
+}
+
 /// Tells the running machine what was changed on disk.
 pub(super) fn make_live(
     root: &Root,
@@ -92,6 +101,7 @@ pub(super) fn make_live(
         return Ok(());
     }
     live::set_hostname(root, changes)?;
+    live::make_homes(changes)?;
     let orders = jobs::orders(plan, changes, occasion);
     if orders == Orders::default() {
         return Ok(());

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{RootArg, make_live};
+use super::{RootArg, make_live, refuse_other_systems};
 use crate::apply::jobs::Occasion;
 use crate::apply::{self, Moment};
 use crate::config::running::Running;
@@ -19,6 +19,9 @@ pub(in crate::cli) struct Run {
 impl Run {
     pub(super) fn run(self) -> Result<Exit> {
         let root = self.root.root();
+        if let Err(exit) = refuse_other_systems(&root) {
+            return Ok(exit);
+        }
         let running = Running::load(&root)?;
         let wanted = running.check(Default::default()).config.unwrap_or_default();
         let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
