@@ -9,7 +9,9 @@
 pub mod channel;
 pub mod digest;
 pub mod entry;
+pub mod fetch;
 pub mod offer;
+pub mod payload;
 pub mod policy;
 pub mod release;
 pub mod rollout;

@@ -353,7 +353,7 @@ mod tests {
         ] {
             let targets = targets(&[("s/1.0.0.json", good.to_custom()), ("s/2.0.0.json", custom)]);
             let catalog = Catalog::read(&"s".parse().unwrap(), &targets);
-            assert_eq!(catalog.offers, [good.clone()]);
+            assert_eq!(catalog.offers, std::slice::from_ref(&good));
             let reason = catalog.invalid[0].source().unwrap().to_string();
             assert!(reason.contains(expected), "{reason}");
         }
