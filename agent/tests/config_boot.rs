@@ -274,3 +274,32 @@ fn stop_keeps_a_unit_of_the_image_from_starting_at_this_boot() {
     let mask = machine.link("etc/systemd/system/multi-user.target.wants/docker.service");
     assert_eq!(mask, "/dev/null");
 }
+
+#[test]
+fn also_names_units_that_are_enabled_with_it() {
+    if !is_root() {
+        return;
+    }
+    let text = "#cloud-config\ncoreos: {units: [{name: a.service, enable: true}]}\n";
+    let machine = Machine::with_config(text);
+    let units = "usr/lib/systemd/system";
+    machine.put(
+        &format!("{units}/a.service"),
+        "[Install]\nAlso=a.socket b@x.service\n",
+    );
+    machine.put(
+        &format!("{units}/a.socket"),
+        "[Install]\nWantedBy=sockets.target\nAlso=a.service\n",
+    );
+    machine.put(
+        &format!("{units}/b@.service"),
+        "[Install]\nWantedBy=multi-user.target\n",
+    );
+    let run = machine.boot();
+    assert_eq!(run.code, 0, "{}", run.err);
+    let wants = "etc/systemd/system";
+    let socket = machine.link(&format!("{wants}/sockets.target.wants/a.socket"));
+    assert_eq!(socket, "/usr/lib/systemd/system/a.socket");
+    let instance = machine.link(&format!("{wants}/multi-user.target.wants/b@x.service"));
+    assert_eq!(instance, "/usr/lib/systemd/system/b@.service");
+}

@@ -5,10 +5,11 @@
 //! that systemd orders it like any other; *stop* masks each link that would pull the unit in,
 //! for this boot; the rest have nothing to act on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use strake_cloud_config::config::{Command, UnitGroup};
-use strake_cloud_config::install::{self, Place};
+use strake_cloud_config::install::{Install, Place};
 use strake_cloud_config::plan::{Enable, Plan, UnitSpec};
 use strake_cloud_config::unit_name::UnitName;
 
@@ -51,36 +52,44 @@ fn unmask(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     }
 }
 
+/// Enables a unit of the image, and the units that its `Also=` names.
 fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
-    let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
-        desired
-            .warnings
-            .push(format!("{}: there is no such unit to enable", unit.name));
-        return;
-    };
-    let text = match desired.tree.get(&file) {
-        Some(Node::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
-        _ => root.read_text(&file).unwrap_or_default(),
-    };
-    let Ok(name) = UnitName::parse(&unit.name) else {
-        return;
-    };
-    let dir = file.parent().unwrap_or(Path::new(IMAGE)).to_string_lossy();
-    let place = Place {
-        links: if unit.runtime { RUN } else { ETC },
-        unit: &dir,
-    };
-    let links = install::links(&name, &text, &place);
-    if links.is_empty() {
-        desired.warnings.push(format!(
-            "{}: it has no [Install] to enable it by",
-            unit.name
-        ));
-    }
-    for link in links {
-        desired
-            .tree
-            .insert(PathBuf::from(link.path), Node::link(link.target));
+    let mut done = BTreeSet::new();
+    let mut todo = vec![unit.name.clone()];
+    while let Some(name) = todo.pop() {
+        if !done.insert(name.clone()) {
+            continue;
+        }
+        let Some(file) = unit_file(root, &desired.tree, &name) else {
+            desired
+                .warnings
+                .push(format!("{name}: there is no such unit to enable"));
+            continue;
+        };
+        let Ok(parsed) = UnitName::parse(&name) else {
+            continue;
+        };
+        let text = match desired.tree.get(&file) {
+            Some(Node::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
+            _ => root.read_text(&file).unwrap_or_default(),
+        };
+        let install = Install::parse(&text);
+        if install.is_empty() {
+            desired
+                .warnings
+                .push(format!("{name}: it has no [Install] to enable it by"));
+        }
+        let dir = file.parent().unwrap_or(Path::new(IMAGE)).to_string_lossy();
+        let place = Place {
+            links: if unit.runtime { RUN } else { ETC },
+            unit: &dir,
+        };
+        for link in install.links(&parsed, &place) {
+            desired
+                .tree
+                .insert(PathBuf::from(link.path), Node::link(link.target));
+        }
+        todo.extend(install.also);
     }
 }
 

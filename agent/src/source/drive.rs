@@ -90,10 +90,7 @@ pub fn find(root: &Root) -> Result<Option<Drive>> {
 }
 
 fn candidate(root: &Root, name: &str) -> Option<(Layout, superblock::Kind, PathBuf)> {
-    if ["loop", "ram", "zram", "dm-", "md"]
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-    {
+    if NEVER_A_DRIVE.iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
     let uevent = root
