@@ -2,16 +2,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
-use nix::unistd::{Whence, lseek};
 
 use crate::gpt;
 use crate::layout::Layout;
+use crate::sparse::extents;
 
 const CHUNK: usize = 1 << 16;
 
@@ -39,23 +37,6 @@ pub fn write(path: &Path, layout: &Layout, contents: &[(&str, &Path)]) -> Result
             .with_context(|| format!("writing partition {label}"))?;
     }
     Ok(())
-}
-
-/// Runs of data in a sparse file, as start and end.
-pub fn extents(file: &File) -> io::Result<Vec<(u64, u64)>> {
-    let end = i64::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut extents = Vec::new();
-    let mut position = 0;
-    while position < end {
-        let start = match lseek(file.as_fd(), position, Whence::SeekData) {
-            Ok(start) => start,
-            Err(Errno::ENXIO) => break,
-            Err(error) => return Err(error.into()),
-        };
-        position = lseek(file.as_fd(), start, Whence::SeekHole)?;
-        extents.push((start.cast_unsigned(), position.cast_unsigned()));
-    }
-    Ok(extents)
 }
 
 fn copy_sparse(source: &File, target: &File, offset: u64) -> io::Result<()> {

@@ -27,6 +27,7 @@ pub mod progress;
 pub mod recipe;
 pub mod root;
 pub mod sandbox;
+pub mod sparse;
 pub mod tools;
 pub mod tree;
 pub mod uki;

@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use zstd::stream::raw::CParameter;
 
-use crate::disk;
 use crate::program;
+use crate::sparse;
 use crate::tools::Tools;
 
 /// With long windows the size is that of level 15 and more at a fraction of the time.
@@ -41,7 +41,7 @@ pub(super) fn zst(raw: &Path, target: &Path) -> Result<()> {
     let output = File::create_new(target).with_context(named)?;
     let mut output = BufWriter::with_capacity(1 << 18, output);
     let mut position = 0;
-    for (start, end) in merged(disk::extents(&disk).with_context(named)?) {
+    for (start, end) in merged(sparse::extents(&disk).with_context(named)?) {
         zeros(start - position, &mut output).with_context(named)?;
         let run = Run {
             disk: &disk,
