@@ -20,6 +20,8 @@ pub mod context;
 mod document;
 pub mod install;
 mod merge;
+pub mod metadata;
+pub mod network;
 pub mod plan;
 pub mod problem;
 pub mod report;

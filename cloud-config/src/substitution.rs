@@ -148,9 +148,11 @@ impl Substituted<'_> {
 
 /// Whether a text waits for an address.
 pub(crate) fn waits(bytes: &[u8]) -> bool {
-    bytes
-        .windows(3)
-        .any(|window| window.starts_with(MARKER_HEAD) && (0x90..=0x93).contains(&window[2]))
+    // Looking for one byte is fast, and hardly any text holds it.
+    bytes.contains(&MARKER_HEAD[0])
+        && bytes
+            .windows(3)
+            .any(|window| window.starts_with(MARKER_HEAD) && (0x90..=0x93).contains(&window[2]))
 }
 
 /// Puts the names of the variables back where their markers stand.

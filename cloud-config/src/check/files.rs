@@ -288,9 +288,7 @@ fn check_secret(
     }
     let named = SECRET_ENDS.iter().any(|end| file.ends_with(end));
     let holds = match written {
-        Written::Content(bytes) | Written::Append(bytes) => {
-            find(bytes, b"PRIVATE KEY-----") && find(bytes, b"-----BEGIN ")
-        }
+        Written::Content(bytes) | Written::Append(bytes) => holds_private_key(bytes),
         Written::Source(_) => false,
     };
     if !(named || holds) {
@@ -311,8 +309,9 @@ fn check_secret(
     .hint("set permissions: \"0600\"");
 }
 
-fn find(bytes: &[u8], needle: &[u8]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
+fn holds_private_key(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----")
 }
 
 /// A unit file written as a plain file is read by systemd all the same.

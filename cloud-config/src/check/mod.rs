@@ -24,7 +24,7 @@ use crate::source::Source;
 use crate::substitution::{DoubtKind, find_marker, substitute};
 use crate::user_data::{Kind, Part, open};
 use findings::{Findings, Path};
-use view::View;
+pub(crate) use view::{View, flag};
 
 /// What became of a user-data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
