@@ -27,18 +27,37 @@ pub(crate) fn load_listed(timeline: &mut Timeline) -> Result<()> {
             "{name} is not in modules.dep: taken as built in"
         ));
     }
+    let mut without_hardware = BTreeSet::new();
     for file in &order.files {
-        if let Err(error) = load(&directory.join(file)) {
-            timeline.warn(format_args!("loading {file}: {error:#}"));
+        // It would fail too, with a screenful of unknown symbols from the kernel.
+        if order
+            .needs(file)
+            .any(|needed| without_hardware.contains(needed))
+        {
+            without_hardware.insert(*file);
+            continue;
+        }
+        match load(&directory.join(file)) {
+            Ok(Loaded::Yes) => {}
+            Ok(Loaded::NoHardware) => {
+                without_hardware.insert(*file);
+            }
+            Err(error) => timeline.warn(format_args!("loading {file}: {error:#}")),
         }
     }
     Ok(())
 }
 
-fn load(path: &Path) -> Result<()> {
+enum Loaded {
+    Yes,
+    NoHardware,
+}
+
+fn load(path: &Path) -> Result<Loaded> {
     let file = File::open(path)?;
     match finit_module(file, c"", ModuleInitFlags::empty()) {
-        Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
+        Ok(()) | Err(Errno::EEXIST) => Ok(Loaded::Yes),
+        Err(Errno::ENODEV) => Ok(Loaded::NoHardware),
         Err(error) => Err(error.into()),
     }
 }
@@ -48,6 +67,7 @@ fn load(path: &Path) -> Result<()> {
 struct Order<'a> {
     files: Vec<&'a str>,
     absent: Vec<&'a str>,
+    needs: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Order<'a> {
@@ -71,7 +91,14 @@ impl<'a> Order<'a> {
                 None => order.absent.push(name),
             }
         }
+        order.needs = needs;
         order
+    }
+
+    /// The files that modules.dep names for one.
+    fn needs(&self, file: &str) -> impl Iterator<Item = &'a str> {
+        let needed = self.needs.get(file).copied().unwrap_or_default();
+        needed.split_whitespace()
     }
 
     /// A file is marked as seen before what it needs, so a cycle ends instead of recurring.
@@ -144,6 +171,14 @@ no colon here
     fn names_that_are_built_in_are_set_aside() {
         check("ext4\nerofs\nvirtio_pci", "lz4 erofs", "ext4 virtio_pci");
         check("", "", "");
+    }
+
+    #[test]
+    fn what_a_file_needs_is_known_afterwards() {
+        let order = Order::of(DEPENDENCIES, "dm-verity");
+        let needs: Vec<&str> = order.needs("kernel/md/dm-verity.ko").collect();
+        assert_eq!(needs, ["kernel/md/dm-bufio.ko", "kernel/md/dm-mod.ko"]);
+        assert_eq!(order.needs("kernel/md/dm-mod.ko").count(), 0);
     }
 
     #[test]
