@@ -144,6 +144,18 @@ impl Substituted<'_> {
             Some(edit) => edit.origin_end + (offset - edit.end),
         }
     }
+
+    /// The same for the end of a place: behind a replacement that the place ends in.
+    pub(crate) fn origin_end(&self, end: usize) -> usize {
+        let Some(last) = end.checked_sub(1) else {
+            return 0;
+        };
+        let after = self.edits.partition_point(|edit| edit.start <= last);
+        match after.checked_sub(1).map(|index| &self.edits[index]) {
+            Some(edit) if last < edit.end => edit.origin_end,
+            _ => self.origin(last) + 1,
+        }
+    }
 }
 
 /// Whether a text waits for an address.
@@ -168,6 +180,23 @@ pub(crate) fn restore(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(result)
+}
+
+/// A text as it may look once all addresses are known, for checks that cannot wait.
+pub(crate) fn with_samples(text: &str) -> Cow<'_, str> {
+    if !waits(text.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
+    let sample = |variable| match variable {
+        Variable::PublicIpv4 | Variable::PrivateIpv4 => "192.0.2.1",
+        Variable::PublicIpv6 | Variable::PrivateIpv6 => "2001:db8::1",
+    };
+    let sampled = MARKERS
+        .into_iter()
+        .fold(text.to_owned(), |text, (marker, variable)| {
+            text.replace(marker, sample(variable))
+        });
+    Cow::Owned(sampled)
 }
 
 /// The first marker character in a user's own text, which is not allowed there.

@@ -88,8 +88,7 @@ impl<'s> Findings<'s> {
             self.left_out_errors |= level == Level::Error;
             return Finding { problem: None };
         }
-        let origin =
-            self.substituted.origin(place.start)..self.substituted.origin(place.end.max(1) - 1) + 1;
+        let origin = self.substituted.origin(place.start)..self.substituted.origin_end(place.end);
         let mut problem = self.source.problem(level, rule, origin, message.into());
         problem.key = path.to_string();
         self.problems.push(problem);

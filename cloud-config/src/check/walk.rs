@@ -6,7 +6,7 @@ use super::view::{flag, integer, is_quoted, number};
 use crate::document::{Entry, Node, Value};
 use crate::problem::{Level, Rule};
 use crate::schema::{COREOS, Format, Key, Kind, ROOT, Table, nearest, same_name};
-use crate::substitution::waits;
+use crate::substitution::with_samples;
 
 pub(crate) fn walk(
     node: &Node<'_>,
@@ -171,11 +171,10 @@ fn formatted(
     path: &Path<'_>,
     out: &mut Findings<'_>,
 ) {
-    // An address not yet known cannot be judged; the text is checked again when it is.
-    if text.is_empty() || waits(text.as_bytes()) {
+    if text.is_empty() {
         return;
     }
-    if let Err(fault) = (format.check)(text) {
+    if let Err(fault) = (format.check)(&with_samples(text)) {
         let message = fault
             .message
             .unwrap_or_else(|| format!("invalid value {}", shown(text)));

@@ -77,7 +77,9 @@ fn add_subnet(link: &mut Link, subnet: View<'_>) {
             });
         }
     }
-    let gateway = subnet.text("gateway").and_then(|text| text.parse::<IpAddr>().ok());
+    let gateway = subnet
+        .text("gateway")
+        .and_then(|text| text.parse::<IpAddr>().ok());
     link.routes.extend(gateway.map(|gateway| Route {
         destination: None,
         gateway,

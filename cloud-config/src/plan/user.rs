@@ -1,5 +1,6 @@
 use super::UserSpec;
 use crate::config::{Config, User};
+use crate::substitution::restore;
 
 const CORE: &str = "core";
 
@@ -33,18 +34,19 @@ pub(super) fn users(config: &Config) -> Vec<UserSpec> {
 }
 
 fn spec(user: &User) -> UserSpec {
+    let text = |text: &String| restore(text).into_owned();
     UserSpec {
         name: user.name.clone(),
         passwd: user.passwd.clone(),
-        gecos: user.gecos.clone(),
-        home: user.homedir.clone(),
+        gecos: user.gecos.as_ref().map(text),
+        home: user.homedir.as_ref().map(text),
         create_home: !user.no_create_home,
         primary_group: user.primary_group.clone(),
         groups: user.groups.clone(),
         own_group: !user.no_user_group,
         system: user.system,
-        shell: user.shell.clone(),
-        ssh_authorized_keys: user.ssh_authorized_keys.clone(),
+        shell: user.shell.as_ref().map(text),
+        ssh_authorized_keys: user.ssh_authorized_keys.iter().map(text).collect(),
         key_imports: user.key_imports.clone(),
     }
 }
