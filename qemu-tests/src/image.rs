@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::tools::{Tools, run_visibly};
+use crate::tools::{Tools, run, run_visibly};
 use crate::workspace::Workspace;
 
 /// What of `release.json` the lab needs.
@@ -43,6 +44,25 @@ impl Image {
             directory,
             disk,
             release,
+        })
+    }
+
+    /// The same image under a name that a later build does not touch, since machines read their
+    /// disk from it for as long as they run.
+    pub fn kept_in(&self, directory: &Path) -> Result<Self> {
+        let disk = directory.join(format!("{}.raw", self.release.root_hash));
+        if !disk.exists() && fs::hard_link(&self.disk, &disk).is_err() {
+            // Another file system. The copy is sparse and made once.
+            let mut copy = Command::new("cp");
+            run(copy
+                .args(["--reflink=auto", "--sparse=always"])
+                .arg(&self.disk)
+                .arg(&disk))
+            .context("keeping the image")?;
+        }
+        Ok(Self {
+            disk,
+            ..self.clone()
         })
     }
 }

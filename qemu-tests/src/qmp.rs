@@ -89,17 +89,21 @@ impl Qmp {
         }
     }
 
-    /// A command of the human monitor. It answers in text and reports failures there too.
+    /// A command of the human monitor. It answers in text, failures included.
     pub fn human(&mut self, line: &str) -> Result<String, QmpError> {
         let answer = self.execute("human-monitor-command", json!({"command-line": line}))?;
-        let text = answer.as_str().unwrap_or_default().trim().to_owned();
-        if text.contains("Error") || text.contains("error") || text.contains("unknown command") {
-            return Err(QmpError::Refused {
+        Ok(answer.as_str().unwrap_or_default().trim().to_owned())
+    }
+
+    /// A command of the human monitor that says nothing when all is well.
+    pub fn human_silent(&mut self, line: &str) -> Result<(), QmpError> {
+        match self.human(line)? {
+            answer if answer.is_empty() => Ok(()),
+            reason => Err(QmpError::Refused {
                 command: line.to_owned(),
-                reason: text,
-            });
+                reason,
+            }),
         }
-        Ok(text)
     }
 
     /// The events that have come, without waiting for more.

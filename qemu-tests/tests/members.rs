@@ -10,7 +10,10 @@ const MAY_USE: [(&str, &[&str]); 5] = [
     ("strake-cloud-config", &[]),
     ("strake-updates", &[]),
     ("strake-agent", &["strake-cloud-config", "strake-updates"]),
-    ("strake-image-builder", &["strake-cloud-config", "strake-updates"]),
+    (
+        "strake-image-builder",
+        &["strake-cloud-config", "strake-updates"],
+    ),
     ("strake-qemu-tests", &[]),
 ];
 
@@ -20,7 +23,11 @@ fn members() -> BTreeMap<String, BTreeSet<String>> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
     let packages = metadata["packages"].as_array().unwrap();
@@ -28,7 +35,9 @@ fn members() -> BTreeMap<String, BTreeSet<String>> {
         .iter()
         .map(|package| {
             let dependencies = package["dependencies"].as_array().unwrap();
-            let local = dependencies.iter().filter(|dependency| !dependency["path"].is_null());
+            let local = dependencies
+                .iter()
+                .filter(|dependency| !dependency["path"].is_null());
             (name(package), local.map(name).collect())
         })
         .collect()
@@ -41,8 +50,10 @@ fn members_use_only_what_they_may() {
     let found: BTreeSet<&str> = members.keys().map(String::as_str).collect();
     assert_eq!(found, known);
     for (member, allowed) in MAY_USE {
-        let forbidden: Vec<&String> =
-            members[member].iter().filter(|used| !allowed.contains(&used.as_str())).collect();
+        let forbidden: Vec<&String> = members[member]
+            .iter()
+            .filter(|used| !allowed.contains(&used.as_str()))
+            .collect();
         assert!(forbidden.is_empty(), "{member} uses {forbidden:?}");
     }
 }

@@ -21,7 +21,11 @@ fn written_files() -> Vec<(String, String)> {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));
+    assert!(
+        listed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
     let is_written = |path: &str| {
         let extension = Path::new(path).extension().and_then(|text| text.to_str());
         extension.is_some_and(|text| TEXT.contains(&text))
@@ -49,14 +53,22 @@ fn check(what: &str, is_wrong: impl Fn(&str, &str) -> bool) {
 
 #[test]
 fn no_source_file_is_longer_than_500_lines() {
-    check("too long", |path, text| path.ends_with(".rs") && text.lines().count() > MOST_LINES);
+    check("too long", |path, text| {
+        path.ends_with(".rs") && text.lines().count() > MOST_LINES
+    });
 }
 
 #[test]
 fn nothing_is_left_to_do() {
     // In two pieces, so that this file may be checked as well.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("#[ig", "nore]")];
-    check("unfinished", |_, text| marks.iter().any(|mark| text.contains(mark)));
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("#[ig", "nore]"),
+    ];
+    check("unfinished", |_, text| {
+        marks.iter().any(|mark| text.contains(mark))
+    });
 }
 
 #[test]
@@ -64,12 +76,17 @@ fn lines_end_where_their_text_ends() {
     check("trailing whitespace", |_, text| {
         text.lines().any(|line| line.ends_with([' ', '\t', '\r']))
     });
-    check("no newline at the end", |_, text| !text.is_empty() && !text.ends_with('\n'));
+    check("no newline at the end", |_, text| {
+        !text.is_empty() && !text.ends_with('\n')
+    });
 }
 
 #[test]
 fn every_command_of_the_lab_in_the_documents_exists() {
-    let help = Command::new(env!("CARGO_BIN_EXE_strake-lab")).arg("--help").output().unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_strake-lab"))
+        .arg("--help")
+        .output()
+        .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let known: BTreeSet<&str> = help
         .lines()
@@ -77,7 +94,10 @@ fn every_command_of_the_lab_in_the_documents_exists() {
         .filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()))
         .collect();
     assert!(known.contains("up"), "{help}");
-    for (path, text) in written_files().iter().filter(|(path, _)| path.ends_with(".md")) {
+    for (path, text) in written_files()
+        .iter()
+        .filter(|(path, _)| path.ends_with(".md"))
+    {
         for (place, mark) in text.match_indices("cargo lab ") {
             let rest = &text[place + mark.len()..];
             let word: String = rest.chars().take_while(char::is_ascii_lowercase).collect();

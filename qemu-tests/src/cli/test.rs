@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use strake_qemu_tests::progress::{Progress, seconds};
 use strake_qemu_tests::ring::{Totals, checks, is_wanted, workspace_tests};
 use strake_qemu_tests::scenario::{self, Extent, SCENARIOS, Stage};
@@ -20,14 +20,33 @@ pub(super) struct Arguments {
     /// Add the long matrices
     #[arg(long)]
     full: bool,
+    /// Only this ring
+    #[arg(long, value_enum, value_name = "RING")]
+    only: Option<Ring>,
     /// Only what has one of these in its name
     names: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Ring {
+    /// Format, lints, dependency policy
+    Checks,
+    /// The tests of every member
+    Tests,
+    /// Scenarios in QEMU
+    Machines,
+}
+
+impl Arguments {
+    fn has(&self, ring: Ring) -> bool {
+        self.only.is_none_or(|only| only == ring)
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> {
     let progress = Progress::default();
     let wanted = &arguments.names;
-    let machines = !arguments.fast && names_a_scenario(wanted);
+    let machines = arguments.has(Ring::Machines) && !arguments.fast && names_a_scenario(wanted);
     let stage = if machines {
         let (image, tools) = up::build(workspace, &progress)?;
         Some(Stage::new(
@@ -43,8 +62,12 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
     };
 
     let mut summary = Summary::default();
-    summary.ring("checks", || Ok(checks(workspace, wanted)));
-    summary.ring("tests", || workspace_tests(workspace, wanted));
+    if arguments.has(Ring::Checks) {
+        summary.ring("checks", || Ok(checks(workspace, wanted)));
+    }
+    if arguments.has(Ring::Tests) {
+        summary.ring("tests", || workspace_tests(workspace, wanted));
+    }
     if let Some(stage) = stage {
         let extent = if arguments.full {
             Extent::Full

@@ -55,7 +55,7 @@ pub fn up(
     let _lock = lab.lock()?;
     let key = lab.key(tools)?;
     let services = start_services(lab, tools, progress)?;
-    let disk = keep_image(lab, image)?;
+    let disk = image.kept_in(lab.directory())?.disk;
     let supplies = Supplies {
         lab,
         cluster,
@@ -138,18 +138,6 @@ fn wait_until_healthy(machine: &mut Machine, progress: &Progress) -> Result<()> 
         progress.say(&format!("{name} answers at http://127.0.0.1:{port}/"));
     }
     Ok(())
-}
-
-/// A new image must not change the disks of machines made from the one before it.
-fn keep_image(lab: &Lab, image: &Image) -> Result<PathBuf> {
-    let kept = lab
-        .directory()
-        .join(format!("{}.raw", &image.release.root_hash));
-    if !kept.exists() && fs::hard_link(&image.disk, &kept).is_err() {
-        // Another file system; the original has to stay.
-        return Ok(image.disk.clone());
-    }
-    Ok(kept)
 }
 
 fn start_services(lab: &Lab, tools: &Tools, progress: &Progress) -> Result<Services> {

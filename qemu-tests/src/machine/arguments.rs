@@ -83,7 +83,7 @@ pub(super) fn arguments(
     );
     add(
         "-device",
-        "virtio-blk-pci,drive=disk,serial=strake,bootindex=0".into(),
+        "virtio-blk-pci,id=disk,drive=disk,serial=strake,bootindex=0".into(),
     );
     if let Some(drive) = files.config_drive(spec) {
         add(

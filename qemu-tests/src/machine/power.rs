@@ -8,6 +8,9 @@ use super::{Disk, Losses, Machine, launch};
 use crate::process::ended_within;
 use crate::wait::Deadline;
 
+/// The part of the disk's device that holds its storage, in QEMU's tree of objects.
+const DISK_DEVICE: &str = "/machine/peripheral/disk/virtio-backend";
+
 impl Machine {
     /// An orderly reboot, until sshd answers again.
     pub fn reboot(&mut self, deadline: Deadline) -> Result<()> {
@@ -58,20 +61,31 @@ impl Machine {
         Ok(())
     }
 
+    /// Changes the disk under the running machine, as a failing disk would.
+    pub fn write_disk(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let pattern = self.files.directory.join("pattern");
+        std::fs::write(&pattern, bytes)?;
+        let (file, length) = (pattern.display(), bytes.len());
+        let command = format!("qemu-io -d {DISK_DEVICE} \"write -s {file} {offset} {length}\"");
+        // What it did goes to QEMU's own output; a device that is not there is told here.
+        Ok(self.monitor().human_silent(&command)?)
+    }
+
     /// Keeps disk, firmware variables and memory under `name`, in the machine's own disk.
     pub fn snapshot(&mut self, name: &str) -> Result<()> {
         ensure!(
             self.spec.disk == Disk::Overlay,
             "only an overlay can hold a snapshot"
         );
-        self.monitor().human(&format!("savevm {name}"))?;
-        Ok(())
+        Ok(self.monitor().human_silent(&format!("savevm {name}"))?)
     }
 
+    /// Under emulation the second processor's timer does not survive a later reboot of the same
+    /// QEMU; cut the power for that.
     pub fn restore(&mut self, name: &str) -> Result<()> {
-        self.monitor().human(&format!("loadvm {name}"))?;
+        self.monitor().human_silent(&format!("loadvm {name}"))?;
         // A machine saved while running runs on; the console's past stays in its log.
-        self.monitor().human("cont")?;
+        self.monitor().human_silent("cont")?;
         self.skip_lines()
     }
 }

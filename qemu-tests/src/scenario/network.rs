@@ -15,10 +15,16 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "network",
     extent: Extent::Usual,
     start,
-    checks: &[Check {
-        name: "two machines reach each other over the switch unless it is cut",
-        how: How::Now(reach_each_other),
-    }],
+    checks: &[
+        Check {
+            name: "two machines reach each other over the switch unless it is cut",
+            how: How::Now(reach_each_other),
+        },
+        Check {
+            name: "a snapshot brings disk and memory back",
+            how: How::Now(snapshot_brings_back),
+        },
+    ],
 };
 
 const SEED: u64 = 1;
@@ -86,6 +92,19 @@ fn reach_each_other(one: &mut Machine, stage: &Stage) -> Result<()> {
     ensure!(
         two.ask("hostname")?.trim() == "peer2",
         "the second machine has another name"
+    );
+    Ok(())
+}
+
+fn snapshot_brings_back(one: &mut Machine, _: &Stage) -> Result<()> {
+    one.snapshot("before")?;
+    one.ask("sudo touch /run/in-memory /var/on-disk && sync")?;
+    one.restore("before")?;
+    one.wait_for_ssh(Deadline::seconds(BOOT_LIMIT))?;
+    let left = one.ask("ls /run/in-memory /var/on-disk 2>/dev/null || true")?;
+    ensure!(
+        left.is_empty(),
+        "the snapshot was taken before these were made: {left}"
     );
     Ok(())
 }

@@ -41,6 +41,7 @@ impl Stage {
     pub fn new(directory: &Path, image: Image, tools: &Tools) -> Result<Self> {
         end_leftovers(directory)?;
         fs::create_dir_all(directory)?;
+        let image = image.kept_in(directory)?;
         let key = KeyPair::in_directory(directory, tools)?;
         let (directory, tools) = (directory.to_owned(), tools.clone());
         Ok(Self {
