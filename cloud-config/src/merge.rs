@@ -174,3 +174,96 @@ fn merge_health(weak: &mut Health, strong: Health) {
     replace(&mut weak.settle, strong.settle);
     replace(&mut weak.deadline, strong.deadline);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, check};
+
+    fn config(text: &str) -> Config {
+        let checked = check(
+            format!("#cloud-config\n{text}\n").as_bytes(),
+            &Context::default(),
+        );
+        checked
+            .config
+            .unwrap_or_else(|| panic!("{text}: {:?}", checked.problems))
+    }
+
+    /// Two layers merged are the third.
+    #[track_caller]
+    fn check_merge(weak: &str, strong: &str, expected: &str) {
+        let merged = merge(vec![config(weak), config(strong)]);
+        assert_eq!(merged, config(expected), "{weak} under {strong}");
+    }
+
+    #[test]
+    fn single_values_of_the_stronger_layer_win_key_by_key() {
+        check_merge(
+            "hostname: a\ntimezone: UTC",
+            "hostname: b",
+            "hostname: b\ntimezone: UTC",
+        );
+        check_merge(
+            "coreos: {update: {group: alpha, reboot_strategy: off}}",
+            "coreos: {update: {group: beta}}",
+            "coreos: {update: {group: beta, reboot_strategy: off}}",
+        );
+        check_merge(
+            "swap: {size: 1G}",
+            "swap: {size: 2G, path: /var/s}",
+            "swap: {size: 2G, path: /var/s}",
+        );
+        check_merge(
+            "sysctl: {a.b: 1, c.d: 2}",
+            "sysctl: {a.b: 3}",
+            "sysctl: {a.b: 3, c.d: 2}",
+        );
+    }
+
+    #[test]
+    fn lists_are_joined_without_repetition() {
+        check_merge(
+            "insecure_registries: [a, b]\nntp: {servers: [x]}",
+            "insecure_registries: [b, c]\nntp: {servers: [y]}",
+            "insecure_registries: [a, b, c]\nntp: {servers: [x, y]}",
+        );
+    }
+
+    #[test]
+    fn users_and_units_are_joined_by_name() {
+        check_merge(
+            "users: [{name: a, shell: /bin/x, groups: [g]}]",
+            "users: [{name: b}, {name: a, shell: /bin/y, groups: [h]}]",
+            "users: [{name: a, shell: /bin/y, groups: [g, h]}, {name: b}]",
+        );
+        check_merge(
+            "coreos: {units: [{name: a.service, enable: true, drop_ins: [{name: x.conf, content: '[Unit]'}]}]}",
+            "coreos: {units: [{name: a.service, command: stop, drop_ins: [{name: x.conf, content: '[Service]'}]}]}",
+            "coreos: {units: [{name: a.service, enable: true, command: stop, drop_ins: [{name: x.conf, content: '[Service]'}]}]}",
+        );
+    }
+
+    #[test]
+    fn a_file_replaces_the_one_of_its_path_and_additions_stay() {
+        check_merge(
+            "write_files: [{path: /etc/a, content: 1}, {path: /etc/b, content: 2}]",
+            "write_files: [{path: /etc/a, content: 3}, {path: /etc/b, content: 4, append: true}]",
+            "write_files: [{path: /etc/b, content: 2}, {path: /etc/a, content: 3}, {path: /etc/b, content: 4, append: true}]",
+        );
+    }
+
+    #[test]
+    fn an_ordered_choice_is_replaced_as_a_whole() {
+        check_merge(
+            "strake: {cluster: {name: l, seeds: [10.0.0.1]}}\nregistry_mirrors: {a: [http://x], b: [http://y]}",
+            "strake: {cluster: {seeds: [10.0.0.2]}}\nregistry_mirrors: {a: [http://z]}",
+            "strake: {cluster: {name: l, seeds: [10.0.0.2]}}\nregistry_mirrors: {a: [http://z], b: [http://y]}",
+        );
+    }
+
+    #[test]
+    fn no_layer_is_an_empty_config() {
+        assert_eq!(merge(Vec::new()), Config::default());
+    }
+}

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use strake_cloud_config::{json_schema, reference_markdown};
+use strake_cloud_config::{Context, check, json_schema, reference_markdown};
 
 #[track_caller]
 fn is_current(name: &str, text: &str) {
@@ -32,4 +32,19 @@ fn the_json_schema_is_current() {
         "cloud-config.schema.json",
         &format!("{:#}\n", json_schema()),
     );
+}
+
+#[test]
+fn the_examples_of_the_page_are_accepted_without_a_word() {
+    let page = reference_markdown();
+    let examples: Vec<&str> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let checked = check(example.as_bytes(), &Context::default());
+        assert_eq!(checked.problems, [], "{example}");
+    }
 }

@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::findings::{Findings, Path, shown};
 use super::unit_content::check_lines;
 use super::view::View;
-use crate::config::{Owner, Source, WriteFile, Written};
+use crate::config::{Config, Owner, Source, WriteFile, Written};
 use crate::document::Node;
+use crate::plan::files_of_keys;
 use crate::problem::{Level, Rule};
 use crate::schema::mode;
 use crate::unit_name::UnitName;
@@ -205,6 +206,35 @@ impl Reader {
         let mut ends = file.match_indices('/').map(|(at, _)| &file[..at]);
         ends.rfind(|parent| self.lines.contains_key(*parent))
             .map(str::to_owned)
+    }
+}
+
+/// A file that another key makes as well is the user's own, which he may not have meant.
+pub(super) fn check_clashes(root: View<'_>, config: &Config, out: &mut Findings<'_>) {
+    let made = files_of_keys(config);
+    if made.is_empty() {
+        return;
+    }
+    let list = Path::Root.key("write_files");
+    for (index, view) in root.views("write_files") {
+        let Some(node) = view.get("path") else {
+            continue;
+        };
+        let file = plain_path(node.text().unwrap_or_default());
+        if view.flag("append") == Some(true) {
+            continue;
+        }
+        if let Some(other) = made.iter().find(|made| made.path == file) {
+            let message = format!("{} replaces what {} says", shown(&file), other.origin);
+            let path = list.index(index);
+            out.add(
+                (Level::Warning, Rule::NoEffect),
+                &node.span,
+                &path.key("path"),
+                message,
+            )
+            .hint("remove one of the two");
+        }
     }
 }
 

@@ -166,6 +166,7 @@ fn read(root: View<'_>, out: &mut Findings<'_>) -> Config {
         config.daemons = coreos::daemons(coreos);
         config.units = units::read(coreos, &Path::Root.key("coreos"), out);
     }
+    files::check_clashes(root, &config, out);
     config
 }
 

@@ -12,8 +12,7 @@ use crate::substitution::{restore, waits};
 
 /// The plan of a checked config. Pure: the same arguments, the same plan.
 pub fn plan(config: &Config, context: &Context) -> Plan {
-    let mut files = host::files(config);
-    files.extend(network_access::files(config));
+    let mut files = files_of_keys(config);
     files.extend(config.write_files.iter().map(FileSpec::written));
     files.extend(daemon::files(config));
     files.extend(hosts(config, context));
@@ -40,6 +39,13 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
         units: joined(units),
         scripts: config.scripts.iter().map(script).collect(),
     }
+}
+
+/// Files that keys other than `write_files` make, which stands behind them and so wins.
+pub(crate) fn files_of_keys(config: &Config) -> Vec<FileSpec> {
+    let mut files = host::files(config);
+    files.extend(network_access::files(config));
+    files
 }
 
 fn hostname(name: &str) -> Hostname {

@@ -20,6 +20,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub(crate) use assemble::files_of_keys;
 pub use assemble::plan;
 pub use environment::Environment;
 pub use update_conf::{DEFAULT_PATH as UPDATE_CONF_DEFAULT, PATH as UPDATE_CONF, UpdateConf};

@@ -29,7 +29,46 @@ replaces that of the earlier. Lists of plain values are joined; users, units, dr
 modules are joined by name; a file replaces the one of its path. `strake.cluster.seeds` and the
 mirrors of one registry are replaced as a whole.
 
-Types: *text* takes any single value; *flag* is `true` or `false` (also `yes`, `no`, `on`, `off`);
+## Example
+
+```yaml
+#cloud-config
+hostname: node-1
+ssh_authorized_keys:
+  - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexample ops@example.com
+write_files:
+  - path: /etc/motd
+    content: |
+      This is $private_ipv4.
+coreos:
+  update:
+    group: stable
+    reboot-strategy: etcd-lock
+  units:
+    - name: web.service
+      enable: true
+      command: start
+      content: |
+        [Unit]
+        Requires=docker.service
+        After=docker.service
+        [Service]
+        ExecStart=/usr/bin/docker run --rm --name web -p 80:80 registry.example.com/web
+        ExecStop=/usr/bin/docker stop web
+        Restart=always
+        [Install]
+        WantedBy=multi-user.target
+strake:
+  cluster:
+    name: lab
+    seeds: [10.9.0.11, 10.9.0.12, 10.9.0.13]
+  health:
+    require: [web.service]
+```
+
+## Types
+
+*text* takes any single value; *flag* is `true` or `false` (also `yes`, `no`, `on`, `off`);
 *duration* is a number with unit, such as `90s` or `1h30m`.
 ";
 
