@@ -72,7 +72,8 @@ pub struct Accounts {
 
 impl Accounts {
     /// Makes the user, or changes an existing one: of a user that is in the image only the
-    /// password and further groups are taken, as the CoreOS tool did for the password.
+    /// password and further groups are taken, as the CoreOS tool did for the password. A further
+    /// group that does not exist is passed over: see [`Accounts::missing_groups`].
     pub fn ensure(&mut self, user: &User) -> Result<Owner, Refused> {
         if let Some(group) = user.groups.iter().find(|group| !self.group.contains(group)) {
             return Err(Refused::NoGroup {
