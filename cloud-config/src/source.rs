@@ -1,5 +1,6 @@
 //! One text as the user sees it, and the way from an offset to line, column and snippet.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::problem::{Level, Problem, Rule, Snippet};
@@ -7,6 +8,8 @@ use crate::problem::{Level, Problem, Rule, Snippet};
 /// Longest snippet in characters; longer lines are cut around the place.
 const SNIPPET: usize = 100;
 const BEFORE: usize = 40;
+/// Longest mark under a place.
+const MAX_LENGTH: usize = 1000;
 
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
@@ -15,6 +18,9 @@ pub(crate) struct Source<'a> {
     /// Lines of the whole user-data before this text.
     lines_before: u32,
     part: Option<u32>,
+    /// The last place counted to: begin of its line, offset, characters between. Problems come
+    /// mostly in order, and a line may be megabytes long.
+    counted: Cell<(usize, usize, usize)>,
 }
 
 impl<'a> Source<'a> {
@@ -26,6 +32,7 @@ impl<'a> Source<'a> {
             line_starts,
             lines_before,
             part,
+            counted: Cell::new((0, 0, 0)),
         }
     }
 
@@ -40,11 +47,15 @@ impl<'a> Source<'a> {
         let index = self.line_starts.partition_point(|begin| *begin <= start) - 1;
         let begin = self.line_starts[index];
         let line = self.line(index);
-        let column = self.text[begin..start].chars().count();
+        let column = self.column(begin, start);
         let end = self
             .floor(place.end)
             .clamp(start, begin + line.len().max(start - begin));
-        let length = self.text[start..end].chars().count().max(1);
+        let length = self.text[start..end]
+            .chars()
+            .take(MAX_LENGTH)
+            .count()
+            .max(1);
         Problem {
             level,
             rule,
@@ -55,8 +66,20 @@ impl<'a> Source<'a> {
             hint: None,
             key: String::new(),
             part: self.part,
-            snippet: Some(snippet(line, column)),
+            snippet: Some(snippet(line, start - begin, column)),
         }
+    }
+
+    fn column(&self, begin: usize, start: usize) -> usize {
+        let (known_begin, known_start, known) = self.counted.get();
+        let (from, before) = if known_begin == begin && known_start <= start {
+            (known_start, known)
+        } else {
+            (begin, 0)
+        };
+        let column = before + self.text[from..start].chars().count();
+        self.counted.set((begin, start, column));
+        column
     }
 
     fn line(&self, index: usize) -> &'a str {
@@ -78,15 +101,17 @@ impl<'a> Source<'a> {
     }
 }
 
-fn snippet(line: &str, column: usize) -> Snippet {
-    let skipped = if line.chars().nth(SNIPPET).is_some() {
-        column.saturating_sub(BEFORE)
-    } else {
-        0
+/// `at` is the place in bytes, `column` in characters before it.
+fn snippet(line: &str, at: usize, column: usize) -> Snippet {
+    let at = at.min(line.len());
+    let whole = line.chars().nth(SNIPPET).is_none() || column <= BEFORE;
+    let from = match line[..at].char_indices().rev().nth(BEFORE - 1) {
+        Some((from, _)) if !whole => from,
+        _ => 0,
     };
-    let text = line.chars().skip(skipped).take(SNIPPET).collect();
+    let skipped = if from == 0 { 0 } else { column - BEFORE };
     Snippet {
-        text,
+        text: line[from..].chars().take(SNIPPET).collect(),
         first_column: number(skipped + 1),
     }
 }

@@ -137,3 +137,27 @@ fn one_problem_too_many_still_counts_as_an_error() {
     let checked = bounded(format!("#cloud-config\n{keys}hostname: [x]\n").as_bytes());
     assert!(checked.has_errors() && checked.config.is_none());
 }
+
+#[test]
+fn thousands_of_problems_far_down_or_far_right_cost_no_more() {
+    let good = "        # fine\n".repeat(400_000);
+    let bad = "        bad\n".repeat(50_000);
+    let head = "#cloud-config\ncoreos:\n  units:\n    - name: a.service\n      content: |\n        [Service]\n";
+    let checked = bounded(format!("{head}{good}{bad}").as_bytes());
+    let last = checked
+        .problems
+        .iter()
+        .rfind(|problem| problem.snippet.is_some())
+        .expect("many");
+    assert_eq!((last.line, last.column), (401_006, 9));
+    let keys: String = (0..3000).map(|index| format!(", key{index}: x")).collect();
+    let wide = "x".repeat(8 << 20);
+    let checked = bounded(format!("#cloud-config\n{{hostname: [\"{wide}\"]{keys}}}\n").as_bytes());
+    let snippet = checked.problems[2].snippet.as_ref().expect("a line");
+    assert!(snippet.text.contains("key1: x"), "{snippet:?}");
+    let quoted = "bad\\n".repeat(2 << 20);
+    bounded(
+        format!("#cloud-config\ncoreos: {{units: [{{name: a.service, content: \"{quoted}\"}}]}}\n")
+            .as_bytes(),
+    );
+}

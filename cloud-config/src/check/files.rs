@@ -212,9 +212,10 @@ impl Reader {
 /// A file that another key makes as well is the user's own, which he may not have meant.
 pub(super) fn check_clashes(root: View<'_>, config: &Config, out: &mut Findings<'_>) {
     let made = files_of_keys(config);
-    if made.is_empty() {
-        return;
-    }
+    let made: HashMap<&str, &str> = made
+        .iter()
+        .map(|file| (file.path.as_str(), file.origin))
+        .collect();
     let list = Path::Root.key("write_files");
     for (index, view) in root.views("write_files") {
         let Some(node) = view.get("path") else {
@@ -224,8 +225,8 @@ pub(super) fn check_clashes(root: View<'_>, config: &Config, out: &mut Findings<
         if view.flag("append") == Some(true) {
             continue;
         }
-        if let Some(other) = made.iter().find(|made| made.path == file) {
-            let message = format!("{} replaces what {} says", shown(&file), other.origin);
+        if let Some(other) = made.get(&*file) {
+            let message = format!("{} replaces what {} says", shown(&file), other);
             let path = list.index(index);
             out.add(
                 (Level::Warning, Rule::NoEffect),

@@ -1,5 +1,6 @@
 //! Where problems are collected, with the way from a place in the parsed text to the user's.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
@@ -62,6 +63,9 @@ pub(crate) struct Findings<'s> {
     problems: Vec<Problem>,
     left_out: usize,
     left_out_errors: bool,
+    /// The last line looked for within a value: begin of the value's first line, lines below it,
+    /// begin of that line.
+    counted: Cell<(usize, usize, usize)>,
 }
 
 impl<'s> Findings<'s> {
@@ -72,6 +76,7 @@ impl<'s> Findings<'s> {
             problems: Vec::new(),
             left_out: 0,
             left_out_errors: false,
+            counted: Cell::new((0, 0, 0)),
         }
     }
 
@@ -125,6 +130,9 @@ impl<'s> Findings<'s> {
         let Value::Scalar(value, Style::Literal) = &node.value else {
             return node.span.clone();
         };
+        if self.is_full() {
+            return node.span.clone();
+        }
         let text = &*self.substituted.text;
         let blank = value.bytes().take_while(|byte| *byte == b'\n').count();
         let Some(down) = line.checked_sub(blank) else {
@@ -134,13 +142,26 @@ impl<'s> Findings<'s> {
             .rfind('\n')
             .map_or(0, |newline| newline + 1);
         let indent = node.span.start - begin;
-        let start = text[begin..]
-            .match_indices('\n')
-            .map(|(at, _)| begin + at + 1)
-            .take(down)
-            .last()
-            .unwrap_or(begin);
+        let start = self.line_below(begin, down);
         start + indent + columns.start..start + indent + columns.end
+    }
+
+    /// Where the line that many lines below begins, counted on from the last place looked for.
+    fn line_below(&self, begin: usize, down: usize) -> usize {
+        let (known_begin, known_down, known_start) = self.counted.get();
+        let (mut start, from) = if known_begin == begin && known_down <= down {
+            (known_start, known_down)
+        } else {
+            (begin, 0)
+        };
+        let text = &*self.substituted.text;
+        for _ in from..down {
+            start = text[start..]
+                .find('\n')
+                .map_or(start, |newline| start + newline + 1);
+        }
+        self.counted.set((begin, down, start));
+        start
     }
 
     pub(crate) fn into_problems(mut self) -> Vec<Problem> {

@@ -110,9 +110,16 @@ impl<'a> Builder<'a> {
                         hint: None,
                     });
                 }
+                let value = match &node.value {
+                    // Its lines are elsewhere in the text.
+                    Value::Scalar(text, Style::Literal) => {
+                        Value::Scalar(text.clone(), Style::Folded)
+                    }
+                    value => value.clone(),
+                };
                 let node = Node {
                     span: place.clone(),
-                    value: node.value.clone(),
+                    value,
                 };
                 self.count(cost, &place)?;
                 self.add(node, 0)?;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::UserSpec;
 use crate::config::{Config, User};
 use crate::substitution::restore;
@@ -25,11 +27,13 @@ pub(super) fn users(config: &Config) -> Vec<UserSpec> {
         });
     let core = &mut users[index];
     let own = std::mem::take(&mut core.ssh_authorized_keys);
-    for key in config.ssh_authorized_keys.iter().cloned().chain(own) {
-        if !core.ssh_authorized_keys.contains(&key) {
-            core.ssh_authorized_keys.push(key);
-        }
-    }
+    let all = config
+        .ssh_authorized_keys
+        .iter()
+        .map(|key| restore(key).into_owned())
+        .chain(own);
+    let mut known = HashSet::new();
+    core.ssh_authorized_keys = all.filter(|key| known.insert(key.clone())).collect();
     users
 }
 
