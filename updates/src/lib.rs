@@ -10,6 +10,7 @@ pub mod channel;
 pub mod digest;
 pub mod entry;
 pub mod fetch;
+pub mod install;
 pub mod offer;
 pub mod payload;
 pub mod policy;

@@ -11,6 +11,7 @@ use std::ops::Range;
 pub mod backoff;
 pub mod file;
 pub mod http;
+pub mod refresh;
 
 /// One file, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

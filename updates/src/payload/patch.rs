@@ -140,6 +140,12 @@ impl Table {
     }
 }
 
+/// How long the table of a patch is, by its own head.
+pub fn table_length(patch: &[u8]) -> u64 {
+    let count = patch.get(24..28).map_or(0, |_| u32_at(patch, 24));
+    HEAD as u64 + u64::from(count) * ENTRY as u64
+}
+
 fn extent(entry: &[u8], made: u64, at: u64, old_size: u64) -> Option<Extent> {
     let kind = match u32_at(entry, 4) {
         0 => Kind::Copy,

@@ -68,8 +68,40 @@ impl Store {
             .map_err(|source| StoreError::Write { path, source })
     }
 
+    /// A copy of a metadata file kept by an earlier run. It proves nothing: check it like any file.
+    pub fn copy(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.dir.join("copies").join(name)).ok()
+    }
+
+    /// Keeps a copy of a versioned file in place of the role's older ones.
+    pub fn keep_copy(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let dir = self.dir.join("copies");
+        let path = dir.join(name);
+        let failed = |source| StoreError::Write {
+            path: path.clone(),
+            source,
+        };
+        replace(&path, bytes).map_err(failed)?;
+        let role = role_of(name);
+        for entry in fs::read_dir(&dir).map_err(failed)? {
+            let other = entry.map_err(failed)?.file_name();
+            if other != name && other.to_str().is_some_and(|other| role_of(other) == role) {
+                fs::remove_file(dir.join(other)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn path(&self) -> PathBuf {
         self.dir.join("trust.json")
+    }
+}
+
+/// `stable.json` of `12.stable.json`.
+fn role_of(name: &str) -> &str {
+    match name.split_once('.') {
+        Some((version, role)) if version.bytes().all(|byte| byte.is_ascii_digit()) => role,
+        _ => name,
     }
 }
 
@@ -107,6 +139,18 @@ mod tests {
         assert_eq!(store.load().unwrap(), Some(trust));
         fs::write(store.path(), b"{").unwrap();
         assert!(matches!(store.load(), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn one_copy_is_kept_per_role() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        for name in ["1.stable.json", "1.snapshot.json", "2.stable.json"] {
+            store.keep_copy(name, name.as_bytes()).unwrap();
+        }
+        assert_eq!(store.copy("1.stable.json"), None);
+        assert_eq!(store.copy("2.stable.json").unwrap(), b"2.stable.json");
+        assert_eq!(store.copy("1.snapshot.json").unwrap(), b"1.snapshot.json");
     }
 
     #[test]

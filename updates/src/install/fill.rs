@@ -1,0 +1,391 @@
+//! Fills the passive slot: tree first, then blocks from the nearest source, then the proof.
+
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+
+use super::partitions::{Partitions, device};
+use super::remote::{Remote, check};
+use super::{Active, InstallError, Progress, Report, Watch};
+use crate::digest::Digest;
+use crate::fetch::Transport;
+use crate::offer::{Delta, Offer};
+use crate::payload::BLOCK;
+use crate::payload::frames::{self, Index};
+use crate::payload::ladder::{Rung, Source, Step, missing, sources, steps};
+use crate::payload::patch::{self, Extent, InvalidPatch, Table};
+use crate::payload::tree::{Shape, Tree};
+
+/// Bytes asked for in one request at most.
+const REQUEST: u64 = 16 << 20;
+
+/// Makes the slot the offered release. May be run again after any failure or power cut.
+pub async fn install<T: Transport>(
+    remote: &Remote<'_, T>,
+    offer: &Offer,
+    active: Option<&Active>,
+    passive: &Partitions,
+    watch: &mut Watch<'_>,
+) -> Result<Report, InstallError> {
+    let mut report = Report::default();
+    let delta = active.and_then(|active| offer.delta_from(active.tree.shape().root_hash));
+    let tree = fetch_tree(remote, offer, active.zip(delta), &mut report).await?;
+    passive.check_size(&tree)?;
+    let present = passive.scan(&tree, watch)?;
+    report.present_blocks = present.iter().filter(|present| **present).count() as u64;
+    if present.contains(&false) {
+        passive.disown()?;
+        let from = sources(&tree, active.map(|active| &active.tree), &present);
+        let mut fill = Fill {
+            remote,
+            offer,
+            tree: &tree,
+            passive,
+            report: &mut report,
+            watch,
+        };
+        let missing = fill.copy(&from, active)?;
+        fill.fetch(missing, active.zip(delta)).await?;
+    }
+    passive.complete(&tree, watch)?;
+    Ok(report)
+}
+
+async fn fetch_tree<T: Transport>(
+    remote: &Remote<'_, T>,
+    offer: &Offer,
+    base: Option<(&Active, &Delta)>,
+    report: &mut Report,
+) -> Result<Tree, InstallError> {
+    let name = &offer.usr.tree;
+    let target = remote.target(name)?;
+    let shape = Shape {
+        data_blocks: offer.usr.size / BLOCK,
+        salt: offer.salt(),
+        root_hash: offer.usr.root_hash,
+    };
+    let parse = |bytes| {
+        Tree::parse(bytes, shape.clone()).map_err(|source| InstallError::Tree {
+            target: name.clone(),
+            source,
+        })
+    };
+    if let Some((active, delta)) = base
+        && let patch = remote.target(&delta.tree.target)?
+        && patch.length < target.length
+    {
+        report.fetched_bytes += patch.length;
+        match patched(
+            remote,
+            &delta.tree.target,
+            active.tree.bytes(),
+            target.length,
+        )
+        .await
+        {
+            Ok(bytes) if Digest::of(&bytes) == target.hashes.sha256 => return parse(bytes),
+            Ok(bytes) => {
+                let wrong = check(&delta.tree.target, Digest::of(&bytes), target.hashes.sha256);
+                let reason = wrong.map_or_else(|error| error.to_text(), |()| String::new());
+                report.given_up.push((Rung::Patch, reason));
+            }
+            Err(error) => report.given_up.push((Rung::Patch, error.to_text())),
+        }
+    }
+    report.fetched_bytes += target.length;
+    parse(remote.whole(name).await?)
+}
+
+/// A small file made from a patch that is held in memory.
+async fn patched<T: Transport>(
+    remote: &Remote<'_, T>,
+    name: &str,
+    old: &[u8],
+    size: u64,
+) -> Result<Vec<u8>, InstallError> {
+    let invalid = |source| InstallError::Patch {
+        target: name.to_owned(),
+        source,
+    };
+    let bytes = remote.whole(name).await?;
+    let table = Table::parse(table_of(&bytes), bytes.len() as u64).map_err(invalid)?;
+    if table.new_size != size || table.old_size != old.len() as u64 {
+        return Err(invalid(InvalidPatch::Head));
+    }
+    let part =
+        |bytes: &[u8], range: &Range<u64>| bytes[range.start as usize..range.end as usize].to_vec();
+    let mut made = Vec::with_capacity(size as usize);
+    for extent in &table.extents {
+        let (old, body) = (part(old, &extent.old), part(&bytes, &extent.body));
+        made.extend(patch::decode(extent, &old, &body).map_err(invalid)?);
+    }
+    Ok(made)
+}
+
+/// The table at the beginning of a whole patch; what it must be is checked when it is parsed.
+pub(super) fn table_of(patch: &[u8]) -> &[u8] {
+    &patch[..patch::table_length(patch).min(patch.len() as u64) as usize]
+}
+
+struct Fill<'a, 'w, T> {
+    remote: &'a Remote<'a, T>,
+    offer: &'a Offer,
+    tree: &'a Tree,
+    passive: &'a Partitions,
+    report: &'a mut Report,
+    watch: &'a mut Watch<'w>,
+}
+
+impl<T: Transport> Fill<'_, '_, T> {
+    /// Takes known blocks from the active slot; what is left must be fetched.
+    fn copy(&mut self, from: &[Source], active: Option<&Active>) -> Result<Vec<u64>, InstallError> {
+        let mut left: Vec<u64> = missing(from).collect();
+        let Some(active) = active else {
+            return Ok(left);
+        };
+        let total = from
+            .iter()
+            .filter(|s| matches!(s, Source::Active(_)))
+            .count() as u64;
+        let mut content = [0; BLOCK as usize];
+        for (block, source) in from.iter().enumerate() {
+            let Source::Active(old) = source else {
+                continue;
+            };
+            let block = block as u64;
+            let read = active.data.read_exact_at(&mut content, old * BLOCK);
+            if read.is_err() || !self.tree.holds(block, &content) {
+                left.push(block);
+                continue;
+            }
+            self.passive.write_block(block, &content)?;
+            self.report.copied_blocks += 1;
+            if self.report.copied_blocks.is_multiple_of(1024) {
+                (self.watch)(Progress::Copied {
+                    done: self.report.copied_blocks,
+                    total,
+                });
+            }
+        }
+        left.sort_unstable();
+        Ok(left)
+    }
+
+    /// Tries the ways in order of what they take; each goes on with what the one before left.
+    async fn fetch(
+        &mut self,
+        mut left: Vec<u64>,
+        base: Option<(&Active, &Delta)>,
+    ) -> Result<(), InstallError> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        let index = self.index().await?;
+        let patch = match base {
+            Some((_, delta)) => self.patch_table(delta).await,
+            None => None,
+        };
+        let ways = steps(&left, patch.as_ref(), &index);
+        let last = ways.len() - 1;
+        for (number, Step { rung, bytes }) in ways.into_iter().enumerate() {
+            let outcome = match (rung, base.zip(patch.as_ref())) {
+                (Rung::Patch, Some(((active, delta), table))) => {
+                    self.by_patch(&mut left, active, delta, table, bytes).await
+                }
+                _ => self.by_frames(&mut left, &index, bytes).await,
+            };
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(error) if number == last => return Err(error),
+                Err(error) => self.report.given_up.push((rung, error.to_text())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn index(&mut self) -> Result<Index, InstallError> {
+        let usr = &self.offer.usr;
+        let length = self.remote.target(&usr.blocks)?.length;
+        let start = length.saturating_sub(usr.index.length);
+        let table = self.remote.part(&usr.blocks, start, usr.index).await?;
+        self.report.fetched_bytes += table.len() as u64;
+        Index::parse(&table, length, usr.size).map_err(|source| InstallError::Frames {
+            target: usr.blocks.clone(),
+            source,
+        })
+    }
+
+    /// A patch whose table cannot be had is as good as none.
+    async fn patch_table(&mut self, delta: &Delta) -> Option<Table> {
+        let name = &delta.usr.target;
+        let read = async || -> Result<Table, InstallError> {
+            let length = self.remote.target(name)?.length;
+            let bytes = self.remote.part(name, 0, delta.usr.table).await?;
+            let invalid = |source| InstallError::Patch {
+                target: name.clone(),
+                source,
+            };
+            let table = Table::parse(&bytes, length).map_err(invalid)?;
+            let whole_blocks = table
+                .extents
+                .iter()
+                .all(|extent| extent.new.start.is_multiple_of(BLOCK));
+            if table.new_size != self.offer.usr.size || !whole_blocks {
+                return Err(invalid(InvalidPatch::Head));
+            }
+            Ok(table)
+        };
+        let table = read().await;
+        self.report.fetched_bytes += delta.usr.table.length;
+        match table {
+            Ok(table) => Some(table),
+            Err(error) => {
+                self.report.given_up.push((Rung::Patch, error.to_text()));
+                None
+            }
+        }
+    }
+
+    async fn by_patch(
+        &mut self,
+        left: &mut Vec<u64>,
+        active: &Active,
+        delta: &Delta,
+        table: &Table,
+        total: u64,
+    ) -> Result<(), InstallError> {
+        let name = &delta.usr.target;
+        let extents: Vec<&Extent> = table
+            .making(left.iter().copied(), BLOCK)
+            .iter()
+            .map(|n| &table.extents[*n])
+            .collect();
+        let ranges: Vec<_> = extents.iter().map(|extent| extent.body.clone()).collect();
+        let make = |number: usize, body: &[u8]| {
+            let extent = extents[number];
+            let mut old = vec![0; (extent.old.end - extent.old.start) as usize];
+            let read = active.data.read_exact_at(&mut old, extent.old.start);
+            read.map_err(device("reading the active slot"))?;
+            let made = patch::decode(extent, &old, body).map_err(|source| InstallError::Patch {
+                target: name.clone(),
+                source,
+            })?;
+            Ok((extent.new.start, made))
+        };
+        self.by_pieces(left, name, &ranges, total, make).await
+    }
+
+    async fn by_frames(
+        &mut self,
+        left: &mut Vec<u64>,
+        index: &Index,
+        total: u64,
+    ) -> Result<(), InstallError> {
+        let name = &self.offer.usr.blocks;
+        let needed: Vec<_> = index
+            .holding(left.iter().copied())
+            .iter()
+            .map(|n| &index.frames[*n])
+            .collect();
+        let ranges: Vec<_> = needed
+            .iter()
+            .map(|f| f.offset..f.offset + u64::from(f.length))
+            .collect();
+        let make = |number: usize, bytes: &[u8]| {
+            let made =
+                frames::decode(needed[number], bytes).map_err(|source| InstallError::Frames {
+                    target: name.clone(),
+                    source,
+                })?;
+            Ok((needed[number].start, made))
+        };
+        self.by_pieces(left, name, &ranges, total, make).await
+    }
+
+    /// Fetches ranges of a target, neighbours together. `make` turns the bytes of one range into
+    /// content and the place of the slot it belongs to; blocks that are wanted there are checked
+    /// and written.
+    async fn by_pieces(
+        &mut self,
+        left: &mut Vec<u64>,
+        name: &str,
+        ranges: &[Range<u64>],
+        total: u64,
+        make: impl Fn(usize, &[u8]) -> Result<(u64, Vec<u8>), InstallError> + Sync,
+    ) -> Result<(), InstallError> {
+        let (tree, passive) = (self.tree, self.passive);
+        let write = |number: usize, bytes: &[u8], left: &mut Vec<u64>| {
+            let (start, content) = make(number, bytes)?;
+            let first = start / BLOCK;
+            let from = left.partition_point(|block| *block < first);
+            let blocks = content.chunks(BLOCK as usize).count() as u64;
+            let to = left.partition_point(|block| *block < first + blocks);
+            for block in &left[from..to] {
+                let content = &content[((block - first) * BLOCK) as usize..];
+                let content = &content[..content.len().min(BLOCK as usize)];
+                if !tree.holds(*block, content) {
+                    return Err(InstallError::Block {
+                        target: name.to_owned(),
+                        block: *block,
+                    });
+                }
+                passive.write_block(*block, content)?;
+            }
+            left.drain(from..to);
+            Ok(())
+        };
+        let before = left.len();
+        let mut fetched = 0;
+        let mut next = 0;
+        let mut outcome = Ok(());
+        while next < ranges.len() && outcome.is_ok() {
+            let batch = batch(ranges, next);
+            let mut pending = Vec::new();
+            let mut failed = None;
+            let mut sink = |piece: &[u8]| {
+                pending.extend_from_slice(piece);
+                fetched += piece.len() as u64;
+                (self.watch)(Progress::Fetched {
+                    done: fetched,
+                    total,
+                });
+                let mut used = 0;
+                while next < batch.end {
+                    let length = (ranges[next].end - ranges[next].start) as usize;
+                    let Some(bytes) = pending.get(used..used + length) else {
+                        break;
+                    };
+                    if let Err(error) = write(next, bytes, left) {
+                        failed = Some(error);
+                        return Err(io::Error::other("a piece could not be used"));
+                    }
+                    used += length;
+                    next += 1;
+                }
+                pending.drain(..used);
+                Ok(())
+            };
+            let wanted = ranges[batch.start].start..ranges[batch.end - 1].end;
+            outcome = if wanted.is_empty() {
+                sink(&[]).map_err(device("copying"))
+            } else {
+                self.remote.range(name, wanted, &mut sink).await
+            };
+            if let Some(error) = failed {
+                outcome = Err(error);
+            }
+        }
+        self.report.fetched_bytes += fetched;
+        self.report.fetched_blocks += (before - left.len()) as u64;
+        outcome
+    }
+}
+
+/// Ranges from `first` on that follow each other without a gap.
+fn batch(ranges: &[Range<u64>], first: usize) -> Range<usize> {
+    let start = ranges[first].start;
+    let follow = ranges[first..].windows(2);
+    let more =
+        follow.take_while(|pair| pair[0].end == pair[1].start && pair[1].end - start <= REQUEST);
+    first..first + 1 + more.count()
+}
