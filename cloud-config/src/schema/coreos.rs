@@ -129,6 +129,5 @@ static DROP_IN_KEYS: &[Key] = &[
     .required()
     .example("10-a.conf"),
     key("content", Kind::Text(&format::ANY), "The file.")
-        .required()
         .example("\"[Unit]\\nAfter=b.service\\n\""),
 ];
