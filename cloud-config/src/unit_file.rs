@@ -22,6 +22,8 @@ pub(crate) struct Section<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Assignment<'a> {
     pub(crate) line: usize,
+    /// Where the key begins, in bytes.
+    pub(crate) column: usize,
     pub(crate) key: &'a str,
     /// Continuation lines joined by a space, ends trimmed.
     pub(crate) value: Cow<'a, str>,
@@ -128,6 +130,7 @@ impl<'a> UnitFile<'a> {
             );
         };
         // The key always stands on the first line, so it can be borrowed from there.
+        let column = line.len() - line.trim_start().len();
         let key = line.trim_start().get(..at).unwrap_or_default().trim_end();
         let value = match text {
             Cow::Borrowed(text) => Cow::Borrowed(text[at + 1..].trim()),
@@ -146,6 +149,7 @@ impl<'a> UnitFile<'a> {
         match self.sections.last_mut() {
             Some(section) => section.assignments.push(Assignment {
                 line: number,
+                column,
                 key,
                 value,
             }),

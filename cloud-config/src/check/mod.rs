@@ -6,6 +6,7 @@ mod findings;
 mod host;
 mod strake;
 mod unit_content;
+mod unit_settings;
 mod unit_whole;
 mod units;
 mod users;

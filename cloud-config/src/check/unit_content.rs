@@ -2,7 +2,10 @@
 //!
 //! What systemd refuses to load is an error, what it skips with a log line is a warning.
 
-use super::findings::{Findings, Path};
+use std::collections::{BTreeSet, HashSet};
+
+use super::findings::{Findings, Path, shown};
+use super::unit_settings;
 use crate::config::UnitGroup;
 use crate::document::Node;
 use crate::problem::{Level, Rule};
@@ -156,9 +159,51 @@ pub(crate) fn check_lines(
         out.add((Level::Warning, Rule::UnitFile), &place, path, message)
             .hint(hint);
     }
+    if name.group() == UnitGroup::System {
+        check_settings(&file, node, path, out);
+    }
     if file.sections.is_empty() && file.faults.is_empty() && !text.trim().is_empty() {
         let message = "the unit holds comments only";
         out.add((Level::Warning, Rule::UnitFile), &node.span, path, message)
             .hint("remove it");
+    }
+}
+
+/// Settings systemd does not know and skips: mostly slips of the pen.
+fn check_settings(file: &UnitFile<'_>, node: &Node<'_>, path: &Path<'_>, out: &mut Findings<'_>) {
+    for section in &file.sections {
+        let Some(known) = unit_settings::of_section(section.name) else {
+            continue;
+        };
+        for setting in &section.assignments {
+            if known.contains(setting.key) || setting.key.starts_with("X-") {
+                continue;
+            }
+            let columns = setting.column..setting.column + setting.key.len();
+            let place = out.place_in(node, setting.line, columns);
+            let message = format!(
+                "the setting {} is not known in [{}]",
+                shown(setting.key),
+                section.name
+            );
+            let hint = match out.is_full() {
+                true => String::new(),
+                false => meant(setting.key, section.name, known),
+            };
+            out.add((Level::Warning, Rule::UnitFile), &place, path, message)
+                .hint(hint);
+        }
+    }
+}
+
+fn meant(key: &str, section: &str, known: &HashSet<&'static str>) -> String {
+    if let Some(other) = unit_settings::section_of(key).filter(|other| *other != section) {
+        return format!("it belongs in [{other}]");
+    }
+    // In order, so that equally near names always give the same hint.
+    let known: BTreeSet<&str> = known.iter().copied().collect();
+    match nearest(key, known) {
+        Some(near) => format!("did you mean {near}=?"),
+        None => "systemd skips it".to_owned(),
     }
 }
