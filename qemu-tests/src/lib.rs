@@ -8,6 +8,7 @@
 //! kernel panic, failed start) ends every wait at once with the last lines of its console; a
 //! process is only ever signalled by its id together with its start time.
 
+pub mod bench;
 pub mod console;
 pub mod host;
 pub mod image;

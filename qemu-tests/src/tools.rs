@@ -1,5 +1,7 @@
 //! Programs of the tools tree, run through `strake-image tool`, and commands that must succeed.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -28,7 +30,7 @@ impl Tools {
 
     /// Makes the tree when it is missing. `strake-image` shows its own progress.
     pub fn prepare(&self) -> Result<()> {
-        run_visibly(self.strake_image().arg("tools").stdout(Stdio::null()))
+        run_visibly(self.strake_image().arg("tools"))
     }
 
     /// A program of the tree. It replaces `strake-image`, so the child's id is the program's.
@@ -63,8 +65,10 @@ pub fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The same for a command whose output the user wants to see as it comes.
+/// The same for a command whose output the user wants to see as it comes. All of it goes to
+/// standard error; standard output is for what the user asked for.
 pub fn run_visibly(command: &mut Command) -> Result<()> {
+    command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
     let status = command
         .status()
         .with_context(|| format!("running {}", describe(command)))?;

@@ -1,5 +1,6 @@
 //! The command line: what is asked, and the exit code of the answer.
 
+mod bench;
 mod machines;
 mod status;
 mod terminal;
@@ -69,6 +70,8 @@ enum Command {
     Capture { file: PathBuf },
     /// Run every test and print one summary
     Test(test::Arguments),
+    /// Measure against a peer and print a table
+    Bench(bench::Arguments),
     /// The lab's network; started by `up`
     #[command(hide = true)]
     Switch { directory: PathBuf },
@@ -140,6 +143,7 @@ fn run(cli: &Cli) -> Result<Exit> {
             machines::network(&lab, &switch::Request::Capture(absolute(file)?))
         }
         Command::Test(arguments) => test::run(arguments, &workspace),
+        Command::Bench(arguments) => bench::run(arguments, &workspace),
         Command::Switch { .. } => unreachable!("served above"),
     }
 }

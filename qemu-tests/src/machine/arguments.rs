@@ -1,5 +1,6 @@
-//! A machine as QEMU's command line. Pure.
+//! A machine as QEMU's command line.
 
+use std::fs::{self, File};
 use std::path::Path;
 
 use super::files::Files;
@@ -13,6 +14,12 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
+    pub fn of_host() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let kvm = File::options().read(true).write(true).open("/dev/kvm");
+        Self::choose(&cpuinfo, kvm.is_ok())
+    }
+
     /// `/dev/kvm` alone proves nothing: it exists in sandboxes that cannot run a stock kernel.
     pub fn choose(cpuinfo: &str, kvm_opens: bool) -> Self {
         let flags = cpuinfo

@@ -68,7 +68,7 @@ pub(super) fn launch(
     let log = File::options().append(true).open(&files.qemu_log)?;
     let child = tools
         .command("qemu-system-x86_64")
-        .args(arguments(spec, files, forwards, accelerator()))
+        .args(arguments(spec, files, forwards, Accelerator::of_host()))
         .stdout(log.try_clone()?)
         .stderr(log)
         // Ctrl-C in the terminal is for the command, not for the machines.
@@ -105,10 +105,4 @@ pub(super) fn launch(
             bail!("QEMU ended at once:\n{said}");
         }
     }
-}
-
-fn accelerator() -> Accelerator {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let kvm = File::options().read(true).write(true).open("/dev/kvm");
-    Accelerator::choose(&cpuinfo, kvm.is_ok())
 }

@@ -1,0 +1,30 @@
+//! Measurements against a peer made from the same packages with the same tools, in turn.
+//!
+//! A bench prints; it never fails because something was slow.
+
+mod boot;
+mod build;
+mod reference;
+mod row;
+
+pub use boot::boot;
+pub use build::build;
+pub use row::{Row, Summary, median};
+
+use crate::image::Image;
+use crate::progress::Progress;
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+
+/// Figures are medians of this many runs, at least 3.
+pub const RUNS: usize = 3;
+
+/// What every bench works with.
+#[derive(Debug)]
+pub struct Site<'a> {
+    pub workspace: &'a Workspace,
+    pub tools: &'a Tools,
+    pub image: &'a Image,
+    pub progress: &'a Progress,
+    pub runs: usize,
+}
