@@ -123,4 +123,23 @@ proptest! {
             prop_assert!(link.path.starts_with("/l/") && !link.path.contains(".."), "{:?}", link);
         }
     }
+
+    #[test]
+    fn no_metadata_makes_it_panic_or_write_a_line_of_its_own(text in "(iface|auto|eth0|inet|static|dhcp|address|10.0.0.1|/8|\\[|\\]|\\{|\\}|:|,|\"|links|networks|version: 2|ethernets| |\n|-|[ -~]){0,40}") {
+        use strake_cloud_config::{metadata, network};
+        let bytes = text.as_bytes();
+        let mut units = network::render(&network::debian::parse(&text));
+        units.extend(network::openstack::parse(bytes).iter().flat_map(|links| network::render(links)));
+        units.extend(network::nocloud::parse(&text).iter().flat_map(|links| network::render(links)));
+        for read in [metadata::gce, metadata::azure, metadata::digitalocean, metadata::nocloud] {
+            units.extend(read(bytes).into_iter().flat_map(|found| found.network));
+        }
+        let _ = metadata::openstack(bytes);
+        for unit in units {
+            prop_assert!(strake_cloud_config::unit_name::UnitName::parse(&unit.name).is_ok());
+            for line in unit.content.unwrap_or_default().lines() {
+                prop_assert!(line.is_empty() || line.starts_with('[') || line.contains('='), "{line}");
+            }
+        }
+    }
 }
