@@ -18,7 +18,7 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
         .current_dir(workspace.root())
         .args(["--locked", "--log-level", "error", "check"]);
     // Advisories need a database that is fetched from elsewhere; see deny.toml.
-    run(command.args(["--show-stats", "bans", "licenses", "sources"]))?;
+    run(command.args(["--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
     Ok(())
 }
 
