@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A channel's name, which is also the name of its signing role and of its directory.
+/// A channel's name, which is also the name of its signing role and begins the names of its
+/// offers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Channel(String);
@@ -14,12 +15,12 @@ pub struct Channel(String);
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
     "channel {0:?} is not 1 to 32 of a-z, 0-9 and -, beginning with a letter, \
-     and none of root, timestamp, snapshot, targets and pool"
+     and none of root, timestamp, snapshot, targets and strake"
 )]
 pub struct InvalidChannel(String);
 
 /// Names with a meaning of their own in a repository.
-const RESERVED: [&str; 5] = ["root", "timestamp", "snapshot", "targets", "pool"];
+const RESERVED: [&str; 5] = ["root", "timestamp", "snapshot", "targets", "strake"];
 
 impl Channel {
     pub fn as_str(&self) -> &str {
@@ -77,7 +78,7 @@ mod tests {
             "",
             "Root",
             "root",
-            "pool",
+            "strake",
             "../x",
             "a/b",
             "1a",

@@ -1,6 +1,6 @@
 //! What a channel offers: one release with everything a machine must know before it fetches a byte.
 //!
-//! An offer is the `custom.strake` member of the target `CHANNEL/VERSION.json`, so it is under the
+//! An offer is the `custom.strake` member of the target `CHANNEL_VERSION.json`, so it is under the
 //! channel's signature. The payload's files are targets of the same role, by name; lengths and
 //! digests are theirs.
 
@@ -124,7 +124,7 @@ pub struct Catalog {
 impl Offer {
     /// The target that carries the offer.
     pub fn target_name(channel: &Channel, version: Version) -> String {
-        format!("{channel}/{version}.json")
+        format!("{channel}_{version}.json")
     }
 
     pub fn to_custom(&self) -> Value {
@@ -195,11 +195,11 @@ impl Offer {
 impl Catalog {
     pub fn read(channel: &Channel, targets: &Targets) -> Self {
         let mut catalog = Self::default();
-        let directory = format!("{channel}/");
+        let prefix = format!("{channel}_");
         for (name, target) in targets
             .targets
             .iter()
-            .filter(|(n, _)| n.starts_with(&directory))
+            .filter(|(n, _)| n.starts_with(&prefix))
         {
             match read(channel, name, target, targets) {
                 Ok(offer) => catalog.offers.push(offer),
@@ -274,11 +274,11 @@ mod tests {
                 size: 8192,
                 root_hash: Digest::of(b"root"),
                 salt: "00ff".into(),
-                blocks: "pool/blocks".into(),
+                blocks: "blocks".into(),
                 index: part(),
-                tree: "pool/tree".into(),
+                tree: "tree".into(),
             },
-            uki: "pool/uki".into(),
+            uki: "uki".into(),
             deltas: Vec::new(),
         }
     }
@@ -291,7 +291,7 @@ mod tests {
             },
             custom,
         };
-        let files = ["pool/blocks", "pool/tree", "pool/uki"];
+        let files = ["blocks", "tree", "uki"];
         let files = files.map(|name| (name.to_owned(), target(None)));
         let offers = offers
             .iter()
@@ -307,8 +307,8 @@ mod tests {
     fn offers_are_read_as_signed_and_oldest_first() {
         let (new, old) = (offer("1.10.0"), offer("1.9.0"));
         let targets = targets(&[
-            ("s/1.10.0.json", new.to_custom()),
-            ("s/1.9.0.json", old.to_custom()),
+            ("s_1.10.0.json", new.to_custom()),
+            ("s_1.9.0.json", old.to_custom()),
         ]);
         let catalog = Catalog::read(&"s".parse().unwrap(), &targets);
         assert_eq!(catalog.offers, [old, new]);
@@ -342,8 +342,8 @@ mod tests {
             (change("/usr/size", json!(0)), "usr.size is 0"),
             (change("/usr/salt", json!("0g")), "usr.salt is not"),
             (
-                change("/uki", json!("pool/none")),
-                "uki names pool/none, which is no target",
+                change("/uki", json!("none")),
+                "uki names none, which is no target",
             ),
             (
                 change("/usr/index/length", json!(101)),
@@ -351,7 +351,7 @@ mod tests {
             ),
             (json!({"other": 1}), "custom.strake cannot be read"),
         ] {
-            let targets = targets(&[("s/1.0.0.json", good.to_custom()), ("s/2.0.0.json", custom)]);
+            let targets = targets(&[("s_1.0.0.json", good.to_custom()), ("s_2.0.0.json", custom)]);
             let catalog = Catalog::read(&"s".parse().unwrap(), &targets);
             assert_eq!(catalog.offers, std::slice::from_ref(&good));
             let reason = catalog.invalid[0].source().unwrap().to_string();

@@ -41,14 +41,14 @@ fn offer(text: &str) -> Offer {
             size: 4096,
             root_hash: Digest::of(b""),
             salt: String::new(),
-            blocks: "pool/blocks".into(),
+            blocks: "blocks".into(),
             index: Part {
                 length: 0,
                 sha256: Digest::of(b""),
             },
-            tree: "pool/tree".into(),
+            tree: "tree".into(),
         },
-        uki: "pool/uki".into(),
+        uki: "uki".into(),
         deltas: Vec::new(),
     }
 }

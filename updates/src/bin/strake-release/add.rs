@@ -1,4 +1,4 @@
-//! Takes the image builder's output into the pool and drafts an offer of it.
+//! Takes the image builder's output into the targets and drafts an offer of it.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Seek as _, Write};
@@ -68,7 +68,7 @@ pub(crate) fn run(
         repository,
         made: Vec::new(),
     };
-    let name = |kind: &str| format!("pool/strake_{version}.{kind}");
+    let name = |kind: &str| format!("strake_{version}.{kind}");
     let size = release.usr_size;
     let (blocks, tree, uki) = (name("usr.zst"), name("tree"), name("efi"));
     let index = pool.make(&blocks, size, |out, progress| {
@@ -113,17 +113,14 @@ pub(crate) fn run(
         hashes: Hashes { sha256 },
         custom: Some(offer.to_custom()),
     };
+    let name = Offer::target_name(channel, version);
     replace(
-        &repository
-            .targets()
-            .join(format!("{channel}/{sha256}.{version}.json")),
+        &repository.targets().join(format!("{sha256}.{name}")),
         &bytes,
     )?;
     repository.edit_targets(channel.as_str(), now, |targets| {
         targets.targets.extend(pool.made);
-        targets
-            .targets
-            .insert(Offer::target_name(channel, version), descriptor);
+        targets.targets.insert(name, descriptor);
         Ok(())
     })?;
     println!("drafted: {version} in {channel}; publish it with `sign`");
@@ -168,6 +165,7 @@ fn open_parts(dir: &Path, release: &Release) -> anyhow::Result<Parts> {
         "usr_size is not the size of the file"
     );
     let mut bytes = Vec::new();
+    tree.rewind()?;
     tree.read_to_end(&mut bytes)
         .context("reading the hash tree")?;
     let parsed = Tree::parse(bytes, shape).context("reading the hash tree")?;
@@ -222,10 +220,7 @@ fn delta(
     io::copy(&mut { blocks }, &mut usr).context("unpacking the older release")?;
     let (tree, uki) = (open(&old.usr.tree)?, open(&old.uki)?);
     let mut make = |kind: &str, old_file: &File, new_file: &File| {
-        let target = format!(
-            "pool/strake_{}_to_{}.{kind}.patch",
-            old.version, new.version
-        );
+        let target = format!("strake_{}_to_{}.{kind}.patch", old.version, new.version);
         let size = new_file.metadata()?.len();
         let table = pool.make(&target, size, |out, progress| {
             encode::patch(old_file, new_file, level, out, progress)
@@ -253,11 +248,9 @@ fn part(bytes: &[u8]) -> Part {
 
 impl Pool<'_> {
     fn path(&self, name: &str, target: &Target) -> PathBuf {
-        let (dir, base) = name.split_once('/').unwrap_or(("", name));
         self.repository
             .targets()
-            .join(dir)
-            .join(format!("{}.{base}", target.hashes.sha256))
+            .join(format!("{}.{name}", target.hashes.sha256))
     }
 
     /// Writes a file and gives it the name its content asks for.
@@ -268,7 +261,7 @@ impl Pool<'_> {
         write: impl FnOnce(&mut BufWriter<&File>, &mut dyn FnMut(u64)) -> io::Result<R>,
     ) -> anyhow::Result<R> {
         let doing = || format!("making {name}");
-        let dir = self.repository.targets().join("pool");
+        let dir = self.repository.targets();
         fs::create_dir_all(&dir).with_context(doing)?;
         let file = tempfile::Builder::new()
             .prefix(".new-")

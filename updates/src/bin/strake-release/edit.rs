@@ -90,7 +90,7 @@ pub(crate) fn find(
     Offer::deserialize(&custom["strake"]).with_context(|| format!("reading {name}"))
 }
 
-/// Offers a release of one channel in another; no file is copied, the pool is shared.
+/// Offers a release of one channel in another; the payload is shared, no byte of it is copied.
 pub(crate) fn promote(
     repository: &Repository,
     version: Version,
@@ -111,7 +111,7 @@ pub(crate) fn promote(
     let published = |channel: &Channel, sha256| {
         repository
             .targets()
-            .join(format!("{channel}/{sha256}.{version}.json"))
+            .join(format!("{sha256}.{}", Offer::target_name(channel, version)))
     };
     let sha256 = descriptor.hashes.sha256;
     let bytes = std::fs::read(published(from, sha256)).context("reading the release's file")?;

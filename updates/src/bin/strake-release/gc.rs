@@ -61,9 +61,8 @@ fn named(repository: &Repository) -> anyhow::Result<BTreeSet<PathBuf>> {
         targets.extend(repository.draft::<Targets>(role)?.map(|e| e.into_body()));
     }
     for (name, target) in targets.iter().flat_map(|targets| &targets.targets) {
-        let (dir, base) = name.rsplit_once('/').unwrap_or(("", name));
-        let file = format!("{}.{base}", target.hashes.sha256);
-        named.insert(repository.targets().join(dir).join(file));
+        let file = format!("{}.{name}", target.hashes.sha256);
+        named.insert(repository.targets().join(file));
     }
     Ok(named)
 }

@@ -59,7 +59,7 @@ pub(crate) fn run(
             name: channel.to_string(),
             keys: role([&key], 1)?,
             terminating: false,
-            paths: vec![format!("{channel}/*"), "pool/*".to_owned()],
+            paths: vec![format!("{channel}_*"), "strake_*".to_owned()],
         });
         let empty = Targets {
             head: Head::new(Targets::TYPE, 1, expires),

@@ -96,6 +96,10 @@ pub(crate) fn sign(
             .for_each(|lack| println!("not yet published: {lack}"));
         return Ok(Outcome::Done);
     }
+    if !signing.is_online() {
+        println!("not yet published: the keys of snapshot and timestamp are not at hand");
+        return Ok(Outcome::Done);
+    }
     let mut files: Vec<(String, Envelope<Targets>)> = channels;
     files.extend(targets.map(|targets| ("targets".to_owned(), targets)));
     publish(
@@ -157,6 +161,19 @@ impl Signing<'_> {
                 .filter_map(|id| self.keyring.key(id));
             keys.for_each(|key| envelope.sign(key));
         }
+    }
+
+    /// Whether what is drafted can also be published here.
+    fn is_online(&self) -> bool {
+        [&self.new.roles.snapshot, &self.new.roles.timestamp]
+            .iter()
+            .all(|role| {
+                let at_hand = role
+                    .keyids
+                    .iter()
+                    .filter(|id| self.keyring.key(id).is_some());
+                at_hand.count() >= role.threshold.get() as usize
+            })
     }
 
     fn signed<T: Body>(

@@ -1,0 +1,5 @@
+//! `strake-release` as its users run it, and machines that install what it published.
+
+mod commands;
+mod install;
+mod workshop;
