@@ -10,6 +10,7 @@ pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod fetch;
 pub mod health;
 pub mod root;
 pub mod source;

@@ -75,12 +75,6 @@ impl Accounts {
     /// password and further groups are taken, as the CoreOS tool did for the password. A further
     /// group that does not exist is passed over: see [`Accounts::missing_groups`].
     pub fn ensure(&mut self, user: &User) -> Result<Owner, Refused> {
-        if let Some(group) = user.groups.iter().find(|group| !self.group.contains(group)) {
-            return Err(Refused::NoGroup {
-                user: user.name.clone(),
-                group: group.clone(),
-            });
-        }
         if self.passwd.contains(&user.name) {
             if let Some(hash) = &user.password {
                 self.change_password(&user.name, hash);
@@ -95,6 +89,14 @@ impl Accounts {
         self.owner(&user.name).ok_or_else(|| Refused::NoId {
             name: user.name.clone(),
         })
+    }
+
+    pub fn missing_groups<'a>(&self, user: &'a User) -> Vec<&'a str> {
+        let groups = user
+            .groups
+            .iter()
+            .filter(|group| !self.group.contains(group));
+        groups.map(String::as_str).collect()
     }
 
     pub fn owner(&self, name: &str) -> Option<Owner> {
@@ -292,18 +294,27 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_group_is_refused_before_anything_is_changed() {
+    fn an_unknown_group_is_passed_over_and_an_unknown_primary_one_refused() {
         let mut accounts = image();
+        let groups = vec!["sudo".to_string(), "wheel".to_string()];
         let user = User {
-            groups: vec!["sudo".into(), "wheel".into()],
+            groups,
             ..named("anna")
         };
+        assert_eq!(accounts.missing_groups(&user), ["wheel"]);
+        accounts.ensure(&user).expect("made");
+        assert_eq!(accounts.group.field("sudo", 3), Some("core,anna"));
+        let before = accounts.clone();
+        let user = User {
+            primary_group: Some("wheel".into()),
+            ..named("bert")
+        };
         let refused = Refused::NoGroup {
-            user: "anna".into(),
+            user: "bert".into(),
             group: "wheel".into(),
         };
         assert_eq!(accounts.ensure(&user), Err(refused));
-        assert_eq!(accounts, image());
+        assert_eq!(accounts, before);
     }
 
     #[test]

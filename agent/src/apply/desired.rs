@@ -73,7 +73,12 @@ impl Desired {
     fn users(&mut self, accounts: &mut Accounts, users: &[UserSpec]) {
         let mut homes = homes::Homes::default();
         for spec in users {
-            match accounts.ensure(&to_user(spec)) {
+            let user = to_user(spec);
+            for group in accounts.missing_groups(&user) {
+                let warning = format!("user {}: left out of {group}: no such group", user.name);
+                self.warnings.push(warning);
+            }
+            match accounts.ensure(&user) {
                 // The image makes the homes of its own users.
                 Ok(owner) if spec.create_home && accounts.ids.users.contains_key(&spec.name) => {
                     homes.add(&owner);
