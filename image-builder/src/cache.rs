@@ -73,7 +73,8 @@ impl Cache {
             running.cached();
             return Ok(entry);
         }
-        let partial = stage.join(format!("{PARTIAL}{}", key.short()));
+        // The process id keeps this apart from what programs of a killed build still write.
+        let partial = stage.join(format!("{PARTIAL}{}-{}", key.short(), std::process::id()));
         fs::create_dir_all(&stage).with_context(|| format!("making {}", stage.display()))?;
         prune(&stage, KEPT - 1);
         fs::create_dir(&partial).with_context(|| format!("making {}", partial.display()))?;

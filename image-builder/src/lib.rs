@@ -18,6 +18,7 @@ pub mod gpt;
 pub mod identity;
 pub mod image;
 pub mod initrd;
+pub mod inspect;
 pub mod kernel;
 pub mod layout;
 pub mod mirror;

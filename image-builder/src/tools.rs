@@ -114,7 +114,7 @@ fn make(tree: &Path, workspace: &Workspace, mirror: &Mirror, progress: &Progress
     let stage = progress.stage("tools");
     let parent = workspace.tools();
     cache::prune(&parent, KEPT - 1);
-    let partial = parent.join(".partial-tree");
+    let partial = parent.join(format!(".partial-{}", std::process::id()));
     fs::create_dir(&partial).with_context(|| format!("making {}", partial.display()))?;
     let packages = workspace.packages();
     fs::create_dir_all(&packages).with_context(|| format!("making {}", packages.display()))?;

@@ -168,9 +168,14 @@ fn print(release: &Release, directory: &Path, output: Output) -> Result<()> {
         print!("{}", release.to_json()?);
         return Ok(());
     }
+    println!("directory  {}", directory.display());
+    print_artifacts(release);
+    Ok(())
+}
+
+pub(super) fn print_artifacts(release: &Release) {
     println!("Strake {} with kernel {}", release.version, release.kernel);
     println!("root hash  {}", release.root_hash);
-    println!("directory  {}", directory.display());
     for artifact in &release.artifacts {
         println!(
             "  {:28} {:>11.1} MB",
@@ -178,7 +183,6 @@ fn print(release: &Release, directory: &Path, output: Output) -> Result<()> {
             artifact.size as f64 / 1e6
         );
     }
-    Ok(())
 }
 
 pub(super) fn lock(

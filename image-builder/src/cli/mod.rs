@@ -1,6 +1,7 @@
 //! The command line.
 
 mod build;
+mod inspect;
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ enum Subcommands {
     Lock(build::LockArguments),
     /// Make the tools tree when it is missing and print its path
     Tools,
+    /// Say what a disk image or the directory of a build holds
+    Inspect(inspect::InspectArguments),
     /// Run a program of the tools tree in this process
     Tool(ToolArguments),
 }
@@ -62,6 +65,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, progress: &Progress) -> Result<()> {
+    if let Subcommands::Inspect(arguments) = &cli.command {
+        return inspect::run(arguments);
+    }
     let workspace = Workspace::locate(cli.dir)?;
     let mirror = cli.mirror;
     let find_mirror = || match &mirror {
@@ -77,6 +83,7 @@ fn run(cli: Cli, progress: &Progress) -> Result<()> {
     match cli.command {
         Subcommands::Build(arguments) => build::build(&host, *arguments, find_mirror)?,
         Subcommands::Lock(arguments) => build::lock(&host, &arguments, find_mirror)?,
+        Subcommands::Inspect(_) => unreachable!("done above"),
         Subcommands::Tools => println!("{}", tools.tree().display()),
         Subcommands::Tool(arguments) => return tool(&workspace, &tools, &arguments),
     }

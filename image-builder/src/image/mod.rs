@@ -92,6 +92,10 @@ pub fn build(
     mirror: impl FnOnce() -> Result<Mirror>,
 ) -> Result<Release> {
     let request = Request::new(order.recipe.packages.iter().chain(&order.extra_packages))?;
+    if order.recipe.lock.is_none() && order.lock_policy == LockPolicy::Require {
+        let text = "--locked: the recipe has no packages.lock; make one with `strake-image lock`";
+        return Err(BadInput(text.into()).into());
+    }
     let packages = stages::packages(site, &order.recipe, &request, mirror)?;
     check_lock(site.progress, order, &packages.lock)?;
     let modules = stages::modules(site, &order.recipe, &packages)?;
@@ -136,14 +140,7 @@ pub fn lock(
 
 fn check_lock(progress: &Progress, order: &Order, found: &Lock) -> Result<()> {
     let Some(lock) = &order.recipe.lock else {
-        return match order.lock_policy {
-            LockPolicy::Warn => Ok(()),
-            LockPolicy::Require => {
-                let text = "--locked: the recipe has no packages.lock; make one with \
-                            `strake-image lock`";
-                Err(BadInput(text.into()).into())
-            }
-        };
+        return Ok(());
     };
     let differences = lock.differences(found);
     match (differences.len(), order.lock_policy) {

@@ -30,8 +30,10 @@ pub(super) fn make(tools: &Tools, tree: &Tree, scratch: &Path) -> Result<Tree> {
     input.insert("etc", Node::directory(0o755));
     fs::create_dir(scratch).context("making a directory for the accounts")?;
     write_directory(&input, scratch)?;
-    let mut command = tools.command("systemd-sysusers");
-    command.arg("--root").arg(scratch);
+    // The shadow files are made unreadable, also for a builder who is not root.
+    let script = "systemd-sysusers --root \"$0\"; chmod 600 \"$0\"/etc/*shadow";
+    let mut command = tools.command("sh");
+    command.args(["-euc", script]).arg(scratch);
     program::run(&mut command).context("making the system's users and groups")?;
     let mut accounts = Tree::default();
     for (name, mode, group) in FILES {
