@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::environment::{self, Environment};
-use super::unit::told;
+use super::unit::{Units, told};
 use super::{
     Body, FileSpec, Hostname, Phase, Plan, ScriptSpec, UnitSpec, daemon, host, network_access,
     unit, user,
@@ -18,8 +18,10 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     files.extend(hosts(config, context));
     files.extend(environment(config, context));
     let mut units = Vec::new();
-    for unit in host::units(config).iter().chain(&config.units) {
-        unit::add(unit, &mut files, &mut units);
+    let own = host::units(config);
+    let all = Units::new(own.iter().chain(&config.units));
+    for unit in own.iter().chain(&config.units) {
+        unit::add(unit, &all, &mut files, &mut units);
     }
     for (service, drop_in) in daemon::drop_ins(config) {
         let phase = drop_in.phase;

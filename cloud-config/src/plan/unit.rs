@@ -1,14 +1,65 @@
 //! `coreos.units`: the files of each unit, then what is done with it.
 
+use std::collections::HashMap;
+
 use super::daemon::{REBOOT, UPDATE, native_name};
-use super::{Enable, FileSpec, Phase, UnitSpec};
+use super::{Enable, FileSpec, Link, Phase, UnitSpec};
 use crate::config::{Command, RebootStrategy, Unit, UnitGroup, Update};
-use crate::install::{self, Place};
+use crate::install::{Install, Place};
 use crate::unit_name::UnitName;
 
 const ORIGIN: &str = "coreos.units";
 
-pub(super) fn add(unit: &Unit, files: &mut Vec<FileSpec>, units: &mut Vec<UnitSpec>) {
+/// All units of a plan by name, for what one says about another.
+pub(super) struct Units<'c>(HashMap<&'c str, &'c Unit>);
+
+impl<'c> Units<'c> {
+    pub(super) fn new(units: impl Iterator<Item = &'c Unit>) -> Self {
+        Self(units.map(|unit| (unit.name.as_str(), unit)).collect())
+    }
+
+    /// The unit that brings the text for a name: the one of that name, or its template.
+    fn source(&self, name: &UnitName) -> Option<&'c Unit> {
+        let with_text = |name: &str| self.0.get(name).filter(|unit| unit.content.is_some());
+        with_text(name.as_str())
+            .or_else(|| with_text(name.template().as_str()))
+            .copied()
+    }
+
+    /// How a unit is enabled, and which others its text enables along with it.
+    fn enable(&self, name: &str, links: &str) -> (Enable, Vec<String>) {
+        let Ok(name) = UnitName::parse(name) else {
+            return (Enable::Keep, Vec::new());
+        };
+        let Some(source) = self.source(&name) else {
+            return (Enable::FromImage, Vec::new());
+        };
+        let install = Install::parse(&text(source));
+        let place = Place {
+            links,
+            unit: &directory(source),
+        };
+        (Enable::Links(install.links(&name, &place)), install.also)
+    }
+}
+
+/// What systemd reads of a unit: its file, then its drop-ins.
+fn text(unit: &Unit) -> String {
+    let drop_ins = unit.drop_ins.iter().map(|drop_in| drop_in.content.as_str());
+    unit.content
+        .as_deref()
+        .into_iter()
+        .chain(drop_ins)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+pub(super) fn add(
+    unit: &Unit,
+    all: &Units<'_>,
+    files: &mut Vec<FileSpec>,
+    units: &mut Vec<UnitSpec>,
+) {
     let name = match &unit.content {
         // Someone who brings the whole file means that very unit.
         Some(_) => unit.name.as_str(),
@@ -16,34 +67,17 @@ pub(super) fn add(unit: &Unit, files: &mut Vec<FileSpec>, units: &mut Vec<UnitSp
     };
     let directory = directory(unit);
     let mut own = unit_files(unit, name, &directory);
+    let changes_files = !own.is_empty();
     let network = unit.group() == UnitGroup::Network;
-    let enable = match (&unit.content, unit.enable) {
-        _ if network || unit.mask || unit.enable != Some(true) => Enable::Keep,
-        (None, _) => Enable::FromImage,
-        (Some(content), _) => {
-            let place = Place {
-                links: &directory,
-                unit: &directory,
-            };
-            let links = UnitName::parse(name).map(|name| install::links(&name, content, &place));
-            let links = links.unwrap_or_default();
-            own.extend(
-                links
-                    .iter()
-                    .map(|l| FileSpec::symlink(&l.path, &l.target, ORIGIN)),
-            );
-            Enable::Links(links)
-        }
+    let (enable, also) = match unit.enable {
+        Some(true) if !network && !unit.mask => all.enable(name, &directory),
+        _ => (Enable::Keep, Vec::new()),
     };
-    let phase = own
-        .iter()
-        .map(|file| file.phase)
-        .max()
-        .unwrap_or(Phase::BeforeBoot);
+    let phase = phase(&own);
     // A unit with one part that waits is put in place as a whole, once that part is known.
-    for file in &mut own {
-        file.phase = phase;
-    }
+    own.iter_mut().for_each(|file| file.phase = phase);
+    own.extend(links(&enable, phase));
+    files.extend(own);
     units.push(UnitSpec {
         name: name.to_owned(),
         group: unit.group(),
@@ -51,10 +85,40 @@ pub(super) fn add(unit: &Unit, files: &mut Vec<FileSpec>, units: &mut Vec<UnitSp
         mask: unit.mask,
         enable,
         command: unit.command.filter(|_| !network),
-        changes_files: !own.is_empty(),
+        changes_files,
         phase,
     });
-    files.extend(own);
+    for other in also.iter().filter(|other| other.as_str() != name) {
+        let (enable, _) = all.enable(other, &directory);
+        if enable != Enable::Keep {
+            files.extend(links(&enable, phase));
+            units.push(UnitSpec {
+                command: None,
+                enable,
+                phase,
+                ..told(other, Command::Start)
+            });
+        }
+    }
+}
+
+fn phase(files: &[FileSpec]) -> Phase {
+    files
+        .iter()
+        .map(|file| file.phase)
+        .max()
+        .unwrap_or(Phase::BeforeBoot)
+}
+
+fn links(enable: &Enable, phase: Phase) -> Vec<FileSpec> {
+    let Enable::Links(links) = enable else {
+        return Vec::new();
+    };
+    let link = |link: &Link| FileSpec {
+        phase,
+        ..FileSpec::symlink(&link.path, &link.target, ORIGIN)
+    };
+    links.iter().map(link).collect()
 }
 
 fn directory(unit: &Unit) -> String {
