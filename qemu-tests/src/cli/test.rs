@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use strake_qemu_tests::progress::{Progress, seconds};
-use strake_qemu_tests::ring::{Totals, checks, is_wanted, workspace_tests};
+use strake_qemu_tests::ring::{Totals, checks, is_wanted, record, workspace_tests};
 use strake_qemu_tests::scenario::{self, Extent, SCENARIOS, Stage};
 use strake_qemu_tests::workspace::Workspace;
 use strake_qemu_tests::{host, programs};
@@ -77,6 +77,9 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         summary.ring("machines", || {
             Ok(scenario::run(&SCENARIOS, &stage, wanted, extent))
         });
+    }
+    if arguments.full && wanted.is_empty() && arguments.only.is_none() {
+        record(workspace, &summary.lines, summary.totals)?;
     }
     Ok(summary.print())
 }

@@ -3,6 +3,7 @@
 mod checks;
 mod libtest;
 mod policy;
+mod record;
 mod workspace_tests;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 pub use checks::checks;
+pub use record::record;
 pub use workspace_tests::workspace_tests;
 
 use crate::progress::seconds;

@@ -7,6 +7,7 @@ mod bad_config;
 mod container;
 mod network;
 mod node;
+mod power;
 mod runner;
 mod sockets;
 
@@ -41,9 +42,10 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 4] = [
+pub const SCENARIOS: [&Scenario; 5] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
     &network::SCENARIO,
+    &power::SCENARIO,
 ];
