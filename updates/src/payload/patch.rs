@@ -68,7 +68,7 @@ pub enum InvalidPatch {
 impl Table {
     /// Reads a table, which is exactly the first bytes of a patch of `length` bytes.
     pub fn parse(bytes: &[u8], length: u64) -> Result<Self, InvalidPatch> {
-        if bytes.len() < HEAD || !bytes.starts_with(MAGIC) {
+        if bytes.len() < HEAD || !bytes.starts_with(MAGIC) || u32_at(bytes, 28) != 0 {
             return Err(InvalidPatch::Head);
         }
         let (new_size, old_size) = (u64_at(bytes, 8), u64_at(bytes, 16));
