@@ -58,10 +58,11 @@ fn check(command: &Command, output: Output) -> Result<Vec<u8>> {
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = said
+    let mut lines: Vec<&str> = said
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
+    lines.dedup();
     let last = lines[lines.len().saturating_sub(KEPT_LINES)..].join("\n  ");
     bail!("{} ended with {}:\n  {last}", name(command), output.status)
 }

@@ -198,9 +198,7 @@ pub fn failed(words: &str, mirror: &Mirror) -> anyhow::Error {
         said
     };
     let url = mirror.url();
-    let advice = if words.contains("No space left on device") {
-        "the disk is full: free some space, or put the workspace elsewhere with --dir".to_owned()
-    } else if words.contains("uidmap") || words.contains("subuid") {
+    let advice = if words.contains("uidmap") || words.contains("subuid") {
         "without root mmdebstrap needs the package uidmap and lines for this user in /etc/subuid \
          and /etc/subgid"
             .to_owned()

@@ -59,9 +59,19 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("strake-image: {error:#}");
+            if full_disk(&error) {
+                eprintln!(
+                    "the disk is full: free some space, or put the workspace elsewhere with --dir"
+                );
+            }
             ExitCode::from(if error.is::<BadInput>() { 2 } else { 1 })
         }
     }
+}
+
+/// Found by its text, since it may have come from a program of the tools tree.
+fn full_disk(error: &anyhow::Error) -> bool {
+    format!("{error:#}").contains("No space left on device")
 }
 
 fn run(cli: Cli, progress: &Progress) -> Result<()> {

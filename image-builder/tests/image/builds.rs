@@ -23,7 +23,7 @@ fn sizes(release: &Value) -> BTreeMap<String, u64> {
 #[test]
 fn two_builds_of_the_same_inputs_are_byte_identical() {
     require_tools!();
-    let (one, other) = (Site::new(), Site::new());
+    let (one, other) = (Site::warm(), Site::new());
     let first = release(&mut one.build("agent"));
     let second = release(&mut other.build("agent"));
     assert_eq!(first, second, "sizes and digests of every artifact");
@@ -62,7 +62,7 @@ fn two_builds_of_the_same_inputs_are_byte_identical() {
 #[test]
 fn a_changed_program_makes_only_what_it_is_in_again() {
     require_tools!();
-    let site = Site::new();
+    let site = Site::warm();
     let first = release(site.build("one").args(["--format", "raw"]));
     let output = success(site.build("two").args(["--format", "raw"]));
     let second: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -91,7 +91,7 @@ fn a_changed_program_makes_only_what_it_is_in_again() {
 #[test]
 fn a_killed_build_does_not_poison_the_next() {
     require_tools!();
-    let (site, untouched) = (Site::new(), Site::new());
+    let (site, untouched) = (Site::new(), Site::warm());
     for stage in ["packages", "initrd", "usr"] {
         let mut build = site.build("agent");
         build

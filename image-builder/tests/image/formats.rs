@@ -15,7 +15,7 @@ struct Image {
 
 impl Image {
     fn new() -> Self {
-        let site = Site::new();
+        let site = Site::warm();
         let release = release(
             site.build("agent")
                 .args(["--format", "raw", "--version", "1"]),

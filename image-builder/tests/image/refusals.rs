@@ -47,11 +47,6 @@ fn wrong_options_are_refused_before_anything_is_made() {
         &["iso", "qcow2"],
     );
     refused(
-        site.build("a").arg("--agent=/nowhere"),
-        2,
-        &["twice", "--agent"],
-    );
-    refused(
         site.command().args(["build", "--agent=/nowhere"]),
         2,
         &["/nowhere", "--agent"],

@@ -71,6 +71,25 @@ impl Site {
         Self { directory }
     }
 
+    /// With the slow stages that the checkout's workspace has, as links to the same files.
+    pub(crate) fn warm() -> Self {
+        let site = Self::new();
+        let (from, to) = (shared().join("cache"), site.path("cache"));
+        fs::create_dir(&to).unwrap();
+        for stage in ["packages", "modules", "filesystems"] {
+            let copy = Command::new("cp")
+                .arg("-al")
+                .arg(from.join(stage))
+                .arg(&to)
+                .output();
+            // Missing there, or pruned meanwhile: then the stage is made here.
+            if !copy.is_ok_and(|copy| copy.status.success()) {
+                let _ = fs::remove_dir_all(to.join(stage));
+            }
+        }
+        site
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
