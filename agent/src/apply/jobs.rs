@@ -3,6 +3,7 @@
 //! The least: unit files are read again once and only when one changed; a running unit is
 //! restarted only when its own file or drop-in changed; what the user commands is done.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use strake_cloud_config::Plan;
@@ -22,15 +23,27 @@ pub struct Orders {
 }
 
 /// Which commands of the plan are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Occasion {
-    /// The network phase of a boot: systemd was told the rest before it started.
-    Boot,
+    /// The network phase of a boot: only units that had to wait for it (see [`waiting`]) are
+    /// due, systemd was told the rest before it started.
+    Boot { waited: BTreeSet<String> },
     /// Somebody applies a config to a running machine.
     Now,
 }
 
-pub fn orders(plan: &Plan, changes: &[Change], occasion: Occasion) -> Orders {
+/// Units of a plan made before the addresses were known that have to wait for them. Planned
+/// once more with the addresses, they look like any other.
+pub fn waiting(plan: &Plan) -> BTreeSet<String> {
+    let waits = |unit: &&UnitSpec| unit.phase == Phase::Network;
+    plan.units
+        .iter()
+        .filter(waits)
+        .map(|unit| unit.name.clone())
+        .collect()
+}
+
+pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
     let reload = changes
         .iter()
         .any(|change| is_below_any(&change.path, &UNIT_DIRS));
@@ -43,7 +56,11 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: Occasion) -> Orders {
         let changed = changes
             .iter()
             .any(|change| is_part_of(&change.path, &unit.name));
-        let due = occasion == Occasion::Now || unit.phase == Phase::Network;
+        let due = match occasion {
+            Occasion::Now => Due::Command,
+            Occasion::Boot { waited } if waited.contains(&unit.name) => Due::FirstStart,
+            Occasion::Boot { .. } => Due::Nothing,
+        };
         jobs.extend(job(unit, changed, due).map(|job| (job, unit.name.clone())));
     }
     for number in 0..plan.scripts.len() {
@@ -55,11 +72,20 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: Occasion) -> Orders {
     Orders { reload, jobs }
 }
 
-fn job(unit: &UnitSpec, changed: bool, due: bool) -> Option<Job> {
+/// What the occasion makes due for one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    Command,
+    /// Its command, or its start when it is enabled: when systemd queued what is enabled, the
+    /// unit was not there yet.
+    FirstStart,
+}
+
+fn job(unit: &UnitSpec, changed: bool, due: Due) -> Option<Job> {
     let enabled = matches!(unit.enable, Enable::Links(_) | Enable::FromImage);
-    match unit.command.filter(|_| due) {
-        // Its dependencies were already queued when systemd started: nobody else starts it.
-        None if changed && enabled && unit.phase == Phase::Network => Some(Job::Restart),
+    match unit.command.filter(|_| due != Due::Nothing) {
+        None if changed && enabled && due == Due::FirstStart => Some(Job::Restart),
         None => changed.then_some(Job::TryRestart),
         Some(Command::Start) if changed => Some(Job::Restart),
         Some(Command::Start) => Some(Job::Start),
@@ -141,7 +167,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(unit: UnitSpec, changed: &[&str], occasion: Occasion, expected: &[&str]) {
+    fn check(unit: UnitSpec, changed: &[&str], waited: Option<&str>, expected: &[&str]) {
         let plan = Plan {
             units: vec![unit],
             ..Plan::default()
@@ -151,7 +177,13 @@ mod tests {
             difference: Difference::Content,
         };
         let changes: Vec<Change> = changed.iter().map(change).collect();
-        let orders = orders(&plan, &changes, occasion);
+        let occasion = match waited {
+            Some(unit) => Occasion::Boot {
+                waited: BTreeSet::from([unit.to_string()]),
+            },
+            None => Occasion::Now,
+        };
+        let orders = orders(&plan, &changes, &occasion);
         let reload = orders.reload.then(|| "reload units".to_string());
         let jobs = orders
             .jobs
@@ -166,54 +198,57 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_restarted() {
-        let plain = |phase| unit("a.service", None, Enable::Keep, phase);
-        let now = Occasion::Now;
-        check(plain(Phase::BeforeBoot), &[], now, &[]);
-        check(
-            plain(Phase::BeforeBoot),
-            &[FILE],
-            now,
-            &["reload units", "try-restart a.service"],
-        );
-        check(
-            plain(Phase::BeforeBoot),
-            &[DROP_IN],
-            now,
-            &["reload units", "try-restart a.service"],
-        );
-        check(plain(Phase::BeforeBoot), &[LINK], now, &["reload units"]);
-        check(plain(Phase::BeforeBoot), &["/etc/motd"], now, &[]);
+        let plain = || unit("a.service", None, Enable::Keep, Phase::BeforeBoot);
+        let restarted = ["reload units", "try-restart a.service"];
+        check(plain(), &[], None, &[]);
+        check(plain(), &[FILE], None, &restarted);
+        check(plain(), &[DROP_IN], None, &restarted);
+        check(plain(), &[LINK], None, &["reload units"]);
+        check(plain(), &["/etc/motd"], None, &[]);
     }
 
     #[test]
     fn a_unit_that_waited_for_an_address_is_started_by_the_network_phase() {
-        let enabled = unit("a.service", None, Enable::Links(Vec::new()), Phase::Network);
+        let (me, other) = (Some("a.service"), Some("b.service"));
+        let enabled = || {
+            unit(
+                "a.service",
+                None,
+                Enable::Links(Vec::new()),
+                Phase::BeforeBoot,
+            )
+        };
         check(
-            enabled,
+            enabled(),
             &[FILE, LINK],
-            Occasion::Boot,
+            me,
             &["reload units", "restart a.service"],
         );
-        let started = |phase| unit("a.service", Some(Command::Start), Enable::Keep, phase);
         check(
-            started(Phase::Network),
-            &[],
-            Occasion::Boot,
-            &["start a.service"],
-        );
-        check(started(Phase::BeforeBoot), &[], Occasion::Boot, &[]);
-        check(
-            started(Phase::BeforeBoot),
-            &[],
-            Occasion::Now,
-            &["start a.service"],
-        );
-        check(
-            started(Phase::BeforeBoot),
+            enabled(),
             &[FILE],
-            Occasion::Now,
+            other,
+            &["reload units", "try-restart a.service"],
+        );
+        let start = Some(Command::Start);
+        let started = || unit("a.service", start, Enable::Keep, Phase::BeforeBoot);
+        check(started(), &[], me, &["start a.service"]);
+        check(started(), &[], other, &[]);
+        check(started(), &[], None, &["start a.service"]);
+        check(
+            started(),
+            &[FILE],
+            None,
             &["reload units", "restart a.service"],
         );
+        let plan = Plan {
+            units: vec![
+                started(),
+                unit("b.service", start, Enable::Keep, Phase::Network),
+            ],
+            ..Plan::default()
+        };
+        assert_eq!(waiting(&plan), BTreeSet::from(["b.service".to_string()]));
     }
 
     #[test]
@@ -224,6 +259,6 @@ mod tests {
         ];
         let none = unit("other.service", None, Enable::Keep, Phase::BeforeBoot);
         let expected = ["reload-or-try-restart systemd-networkd.service"];
-        check(none, &files, Occasion::Now, &expected);
+        check(none, &files, None, &expected);
     }
 }

@@ -1,4 +1,4 @@
-//! The address variables on a machine without metadata: which of its addresses is the public
+//! The address variables: from the metadata, else which of the machine's addresses is the public
 //! one and which the private one.
 //!
 //! Public: on the interface with the default route. Private: the first private address, another
@@ -12,11 +12,37 @@ use strake_cloud_config::config::AddressSources;
 use strake_cloud_config::{Address, Addresses};
 
 use crate::root::Root;
+use crate::source::described::Described;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
     pub interface: String,
     pub ip: IpAddr,
+}
+
+/// What the metadata says, else what the kernel says.
+pub fn of(root: &Root, wanted: &AddressSources, metadata: Option<&Described>) -> Result<Addresses> {
+    let local = of_machine(root, wanted)?;
+    Ok(match metadata {
+        Some(described) => prefer(described.read().0.addresses, local),
+        None => local,
+    })
+}
+
+/// Family by family: a machine whose cloud names only a private address has no public one, and
+/// that of an interface would be wrong.
+fn prefer(metadata: Addresses, local: Addresses) -> Addresses {
+    let has_v4 = metadata.public_ipv4.is_known() || metadata.private_ipv4.is_known();
+    let has_v6 = metadata.public_ipv6.is_known() || metadata.private_ipv6.is_known();
+    let v4 = if has_v4 { metadata } else { local };
+    let v6 = if has_v6 { metadata } else { local };
+    Addresses {
+        public_ipv4: v4.public_ipv4,
+        private_ipv4: v4.private_ipv4,
+        public_ipv6: v6.public_ipv6,
+        private_ipv6: v6.private_ipv6,
+    }
+    .settled()
 }
 
 /// Asks the kernel.
@@ -234,6 +260,28 @@ mod tests {
             wanted("2001:db8::/32", "0.0.0.0/0"),
             [None, Some("10.0.2.15"), Some("2001:db8::5")],
         );
+    }
+
+    #[test]
+    fn metadata_goes_before_interfaces_family_by_family() {
+        let known = |ip: &str| Address::Known(ip.parse().expect("address"));
+        let local = Addresses {
+            public_ipv4: known("10.0.0.4"),
+            private_ipv4: known("10.0.0.4"),
+            public_ipv6: Address::Known("2001:db8::4".parse().expect("address")),
+            ..Addresses::default()
+        };
+        assert_eq!(prefer(Addresses::default(), local), local.settled());
+        let metadata = Addresses {
+            private_ipv4: known("10.1.1.1"),
+            ..Addresses::default()
+        };
+        let expected = Addresses {
+            public_ipv4: Address::Absent,
+            private_ipv4: known("10.1.1.1"),
+            ..local.settled()
+        };
+        assert_eq!(prefer(metadata, local), expected);
     }
 
     #[test]

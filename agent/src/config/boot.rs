@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 use strake_cloud_config::plan::Phase;
 use strake_cloud_config::{Addresses, Plan};
 
@@ -15,7 +16,7 @@ use crate::apply::tree::{Node, Tree};
 use crate::apply::write::Change;
 use crate::apply::{self, Moment};
 use crate::root::Root;
-use crate::source::{Sources, Text};
+use crate::source::{Sources, Text, drive};
 
 /// What was put in force.
 #[derive(Debug)]
@@ -154,17 +155,25 @@ impl Candidate<'_> {
         let on_trial = user.clone().filter(|bytes| {
             self.outcome == Outcome::Applied && trial::last_good(root).as_ref() != Some(bytes)
         });
-        let metadata = sources.metadata.as_ref().map(|text| text.bytes.clone());
+        let metadata = kept(self.layers.metadata)?;
         let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
+        let asks = (!sources.remotes.is_empty()).then(Vec::new);
         let mut add = |path: &str, node| tree.insert(PathBuf::from(path), node);
         add(record::RECORD, Node::text(json + "\n"));
         add(record::USER_DATA, private(user));
         add(record::METADATA, private(metadata));
+        add(drive::KEPT, private(kept(sources.drive.as_ref())?));
         add(trial::PENDING, private(on_trial));
         add(record::WAITING_VAR, private(waits(Phase::AfterVar)));
-        add(record::WAITING_NETWORK, private(waits(Phase::Network)));
+        let waiting = waits(Phase::Network).or(asks);
+        add(record::WAITING_NETWORK, private(waiting));
         Ok(())
     }
+}
+
+fn kept(value: Option<&impl Serialize>) -> Result<Option<Vec<u8>>> {
+    let json = value.map(serde_json::to_vec).transpose();
+    json.context("writing what the sources said")
 }
 
 fn private(content: Option<Vec<u8>>) -> Node {

@@ -14,6 +14,7 @@ use strake_cloud_config::{Addresses, Config, Context, Plan, Problem, check, merg
 
 use crate::root::Root;
 use crate::source::Text;
+use crate::source::described::Described;
 
 /// What is known of this machine when its config is read.
 pub fn context(root: &Root, addresses: Addresses) -> Context {
@@ -55,7 +56,7 @@ impl std::fmt::Display for Finding {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Layers<'a> {
     pub oem: Option<&'a Text>,
-    pub metadata: Option<&'a Text>,
+    pub metadata: Option<&'a Described>,
     pub user: Option<&'a Text>,
 }
 
@@ -103,7 +104,9 @@ impl Layers<'_> {
         };
         let oem = checked(self.oem).unwrap_or_default();
         let user = checked(self.user);
-        let config = user.map(|user| merge(vec![oem, user]));
+        let metadata = self.metadata.map(|described| described.read().0);
+        let metadata = metadata.map(|found| found.to_config()).unwrap_or_default();
+        let config = user.map(|user| merge(vec![oem, metadata, user]));
         Checked {
             config,
             findings,

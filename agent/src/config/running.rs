@@ -1,18 +1,20 @@
 //! The configuration in force, put together again after boot from what the boot recorded.
 
 use anyhow::{Context as _, Result};
-use strake_cloud_config::Context;
+use strake_cloud_config::config::AddressSources;
+use strake_cloud_config::{Addresses, Context};
 
 use super::record::{self, Record};
-use super::{Checked, Layers};
+use super::{Checked, Layers, addresses};
 use crate::root::Root;
+use crate::source::described::Described;
 use crate::source::{self, Text};
 
 #[derive(Debug)]
 pub struct Running {
     pub record: Record,
     oem: Option<Text>,
-    metadata: Option<Text>,
+    metadata: Option<Described>,
     user: Option<Text>,
 }
 
@@ -37,18 +39,29 @@ impl Running {
         };
         Ok(Running {
             oem: text(source::OEM_FILE, source::OEM_FILE),
-            metadata: text(record::METADATA, "metadata"),
+            metadata: root
+                .read_text(record::METADATA)
+                .ok()
+                .and_then(|json| serde_json::from_str(&json).ok()),
             user,
             record,
         })
     }
 
-    pub fn check(&self, context: Context) -> Checked {
-        let layers = Layers {
+    pub fn layers(&self) -> Layers<'_> {
+        Layers {
             oem: self.oem.as_ref(),
             metadata: self.metadata.as_ref(),
             user: self.user.as_ref(),
-        };
-        layers.check(context)
+        }
+    }
+
+    pub fn check(&self, context: Context) -> Checked {
+        self.layers().check(context)
+    }
+
+    /// Asks the metadata and the kernel.
+    pub fn addresses(&self, root: &Root, wanted: &AddressSources) -> Result<Addresses> {
+        addresses::of(root, wanted, self.metadata.as_ref())
     }
 }

@@ -9,8 +9,15 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount, umount};
 
-use super::{LIMIT, module, superblock};
+use strake_cloud_config::metadata;
+
+use super::described::{Described, Document, Kind};
+use super::remote::Answer;
+use super::{LIMIT, Text, module, superblock};
 use crate::root::Root;
+
+/// What the drive held, for the rest of the boot. Readable by root only.
+pub const KEPT: &str = "/run/strake/config/drive.json";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
@@ -41,20 +48,35 @@ impl Layout {
         }
     }
 
-    pub fn metadata(self) -> &'static str {
+    /// Documents of the metadata: where they are, and their names.
+    fn documents(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Layout::OpenStack => "openstack/latest/meta_data.json",
-            Layout::NoCloud => "meta-data",
+            Layout::OpenStack => &[
+                ("openstack/latest/meta_data.json", "meta_data.json"),
+                ("openstack/latest/network_data.json", "network_data.json"),
+            ],
+            Layout::NoCloud => &[
+                ("meta-data", "meta-data"),
+                ("network-config", "network-config"),
+            ],
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Layout::OpenStack => Kind::OpenStack,
+            Layout::NoCloud => Kind::NoCloud,
         }
     }
 }
 
-/// What the drive holds; either file may be missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drive {
-    pub layout: Layout,
-    pub user_data: Option<Vec<u8>>,
-    pub metadata: Option<Vec<u8>>,
+/// The drive's user-data, when it has any.
+pub fn user_data(drive: &Answer) -> Option<Text> {
+    let layout = Layout::of_label(&drive.remote)?;
+    Some(Text {
+        name: format!("{}:{}", drive.remote, layout.user_data()),
+        bytes: drive.user_data.as_ref()?.0.clone(),
+    })
 }
 
 // The image's own partitions are never a config drive and need not be opened.
@@ -74,7 +96,7 @@ const OWN_PARTITIONS: [&str; 9] = [
 const NEVER_A_DRIVE: [&str; 7] = ["loop", "ram", "zram", "dm-", "md", "nbd", "fd"];
 
 /// The first config drive, OpenStack's before NoCloud's.
-pub fn find(root: &Root) -> Result<Option<Drive>> {
+pub fn find(root: &Root) -> Result<Option<Answer>> {
     let mut found: Vec<_> = root
         .list("/sys/class/block")
         .into_iter()
@@ -112,18 +134,31 @@ fn candidate(root: &Root, name: &str) -> Option<(Layout, superblock::Kind, PathB
     Some((Layout::of_label(&label)?, kind, device))
 }
 
-fn read(root: &Root, layout: Layout, kind: superblock::Kind, device: &Path) -> Result<Drive> {
+fn read(root: &Root, layout: Layout, kind: superblock::Kind, device: &Path) -> Result<Answer> {
     let at = root.locate(&Path::new("/run/strake/media").join(layout.label()))?;
     std::fs::create_dir_all(&at).context("making the mount point")?;
     let device = root.locate(device)?;
     mount_read_only(&device, &at, kind.name()).context("mounting")?;
-    let user_data = optional(&at.join(layout.user_data()));
-    let metadata = optional(&at.join(layout.metadata()));
+    let held = contents(layout, &at);
     umount(&at).context("unmounting")?;
-    Ok(Drive {
-        layout,
-        user_data: user_data?,
-        metadata: metadata?,
+    held.context("reading what it holds")
+}
+
+fn contents(layout: Layout, at: &Path) -> io::Result<Answer> {
+    let mut described = Described::new(layout.kind());
+    for (path, name) in layout.documents() {
+        described.add(name, optional(&at.join(path))?);
+    }
+    // OpenStack's older way: Debian's text in a file that its document names.
+    let document = described.documents.get("meta_data.json");
+    let named = document.and_then(|document| metadata::openstack(&document.0).ok());
+    if let Some(path) = named.and_then(|found| found.network_path) {
+        described.add("network", optional(&at.join("openstack").join(path))?);
+    }
+    Ok(Answer {
+        remote: layout.label().to_string(),
+        user_data: optional(&at.join(layout.user_data()))?.map(Document),
+        metadata: Some(described),
     })
 }
 

@@ -159,7 +159,7 @@ impl Apply {
         } else {
             let changes = prepared.write(root).context("applying")?;
             if moment == Moment::Running {
-                make_live(root, plan, &changes, Occasion::Now)?;
+                make_live(root, plan, &changes, &Occasion::Now)?;
             }
             changes
                 .into_iter()

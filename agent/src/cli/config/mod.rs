@@ -95,7 +95,7 @@ pub(super) fn make_live(
     root: &Root,
     plan: &strake_cloud_config::Plan,
     changes: &[Change],
-    occasion: Occasion,
+    occasion: &Occasion,
 ) -> Result<()> {
     if !root.is_machine() {
         return Ok(());

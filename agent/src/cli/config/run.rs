@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{RootArg, make_live, refuse_other_systems};
-use crate::apply::jobs::Occasion;
+use crate::apply::jobs::{Occasion, waiting};
 use crate::apply::{self, Moment};
 use crate::config::running::Running;
 use crate::config::{addresses, context};
@@ -23,7 +23,9 @@ impl Run {
             return Ok(exit);
         }
         let running = Running::load(&root)?;
-        let wanted = running.check(Default::default()).config.unwrap_or_default();
+        let before = running.check(Default::default());
+        let waited = before.plan().map(|plan| waiting(&plan)).unwrap_or_default();
+        let wanted = before.config.unwrap_or_default();
         let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
         let plan = running
             .check(context(&root, addresses))
@@ -35,7 +37,7 @@ impl Run {
             return Ok(Exit::BadInput);
         }
         let changes = prepared.write(&root).context("applying")?;
-        make_live(&root, &plan, &changes, Occasion::Boot)?;
+        make_live(&root, &plan, &changes, &Occasion::Boot { waited })?;
         Ok(if changes.is_empty() {
             Exit::NothingToDo
         } else {
