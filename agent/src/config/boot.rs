@@ -18,6 +18,14 @@ use crate::apply::{self, Moment};
 use crate::root::Root;
 use crate::source::{Sources, Text, drive};
 
+/// A plan to put in force, with what else is written along with it.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) moment: Moment,
+    pub(super) also: Tree,
+}
+
 /// What was put in force.
 #[derive(Debug)]
 pub struct Report {
@@ -47,9 +55,19 @@ pub fn apply(root: &Root, sources: &Sources) -> Result<Report> {
     bail!("no configuration could be put in force");
 }
 
-struct Candidate<'a> {
-    layers: Layers<'a>,
-    outcome: Outcome,
+/// One way the machine could be configured.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) layers: Layers<'a>,
+    pub(super) outcome: Outcome,
+}
+
+/// Why this text is not tried once more.
+pub(super) fn failed_before(root: &Root, user: &Text) -> Option<Problem> {
+    let failed = trial::failed(root).filter(|failed| failed.digest == digest(&user.bytes))?;
+    trial::last_good(root).filter(|good| *good != user.bytes)?;
+    let text = format!("the last boot with it was not healthy: {}", failed.reason);
+    Some(Problem::whole(&user.name, "error", &text))
 }
 
 fn candidates<'a>(
@@ -67,13 +85,9 @@ fn candidates<'a>(
     let mut fallback = Outcome::Default;
     if let Some(user) = &sources.user {
         fallback = Outcome::Rejected;
-        let failed = trial::failed(root).filter(|failed| failed.digest == digest(&user.bytes));
-        match (failed, last_good) {
-            (Some(failed), Some(good)) if good.bytes != user.bytes => {
-                let text = format!("the last boot with it was not healthy: {}", failed.reason);
-                problems.push(Problem::whole(&user.name, "error", &text));
-            }
-            _ => list.push(Candidate {
+        match failed_before(root, user) {
+            Some(problem) => problems.push(problem),
+            None => list.push(Candidate {
                 layers: Layers {
                     user: Some(user),
                     ..vendor
@@ -107,30 +121,54 @@ impl Candidate<'_> {
         sources: &Sources,
         earlier: &[Problem],
     ) -> Result<Report, Vec<Problem>> {
-        let name = self.layers.user.map_or("config", |text| text.name.as_str());
         let checked = self.layers.check(context(root, Addresses::default()));
-        let mut found: Vec<Problem> = checked.findings.iter().map(Problem::from).collect();
+        let found: Vec<Problem> = checked.findings.iter().map(Problem::from).collect();
         let Some(plan) = checked.plan() else {
             return Err(found);
         };
-        let error = |text: String| Problem::whole(name, "error", &text);
-        let mut prepared = apply::prepare(root, &plan, Moment::BeforeBoot)
-            .map_err(|cause| vec![error(format!("{cause:#}"))])?;
-        found.extend(
-            prepared
-                .warnings
-                .iter()
-                .map(|text| Problem::whole(name, "warning", text)),
-        );
+        let later = later(&plan, sources).map_err(|cause| vec![self.error(&cause)])?;
+        let attempt = Attempt {
+            plan: &plan,
+            moment: Moment::BeforeBoot,
+            also: later,
+        };
+        self.put(root, attempt, earlier, found)
+    }
+
+    /// In force and recorded, or nothing is changed.
+    pub(super) fn put(
+        &self,
+        root: &Root,
+        attempt: Attempt<'_>,
+        earlier: &[Problem],
+        mut found: Vec<Problem>,
+    ) -> Result<Report, Vec<Problem>> {
+        let problem = |level: &str, text: &str| Problem::whole(self.name(), level, text);
+        let mut prepared = match apply::prepare(root, attempt.plan, attempt.moment) {
+            Ok(prepared) => prepared,
+            Err(cause) => return Err(vec![self.error(&cause)]),
+        };
+        let warnings = prepared.warnings.iter();
+        found.extend(warnings.map(|text| problem("warning", text)));
         if !prepared.refusals.is_empty() {
-            found.extend(prepared.refusals.into_iter().map(error));
+            let refusals = prepared.refusals.iter();
+            found.extend(refusals.map(|text| problem("error", text)));
             return Err(found);
         }
         let record = self.record([earlier, &found].concat());
-        self.add_record(root, &record, &plan, sources, &mut prepared.tree)
+        prepared.tree.extend(attempt.also);
+        self.add_record(root, &record, &mut prepared.tree)
             .and_then(|()| prepared.write(root).context("writing the configuration"))
             .map(|changes| Report { record, changes })
-            .map_err(|cause| vec![error(format!("{cause:#}"))])
+            .map_err(|cause| vec![self.error(&cause)])
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.layers.user.map_or("config", |text| text.name.as_str())
+    }
+
+    fn error(&self, cause: &anyhow::Error) -> Problem {
+        Problem::whole(self.name(), "error", &format!("{cause:#}"))
     }
 
     fn record(&self, problems: Vec<Problem>) -> Record {
@@ -142,33 +180,35 @@ impl Candidate<'_> {
         }
     }
 
-    fn add_record(
-        &self,
-        root: &Root,
-        record: &Record,
-        plan: &Plan,
-        sources: &Sources,
-        tree: &mut Tree,
-    ) -> Result<()> {
+    fn add_record(&self, root: &Root, record: &Record, tree: &mut Tree) -> Result<()> {
         let json = serde_json::to_string_pretty(record).context("writing the record")?;
         let user = self.layers.user.map(|text| text.bytes.clone());
         let on_trial = user.clone().filter(|bytes| {
             self.outcome == Outcome::Applied && trial::last_good(root).as_ref() != Some(bytes)
         });
         let metadata = kept(self.layers.metadata)?;
-        let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
-        let asks = (!sources.remotes.is_empty()).then(Vec::new);
         let mut add = |path: &str, node| tree.insert(PathBuf::from(path), node);
         add(record::RECORD, Node::text(json + "\n"));
         add(record::USER_DATA, private(user));
         add(record::METADATA, private(metadata));
-        add(drive::KEPT, private(kept(sources.drive.as_ref())?));
         add(trial::PENDING, private(on_trial));
-        add(record::WAITING_VAR, private(waits(Phase::AfterVar)));
-        let waiting = waits(Phase::Network).or(asks);
-        add(record::WAITING_NETWORK, private(waiting));
         Ok(())
     }
+}
+
+/// What the later phases of this boot need to know.
+fn later(plan: &Plan, sources: &Sources) -> Result<Tree> {
+    let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
+    let asks = (!sources.remotes.is_empty()).then(Vec::new);
+    let nodes = [
+        (drive::KEPT, private(kept(sources.drive.as_ref())?)),
+        (record::WAITING_VAR, private(waits(Phase::AfterVar))),
+        (
+            record::WAITING_NETWORK,
+            private(waits(Phase::Network).or(asks)),
+        ),
+    ];
+    Ok(nodes.map(|(path, node)| (PathBuf::from(path), node)).into())
 }
 
 fn kept(value: Option<&impl Serialize>) -> Result<Option<Vec<u8>>> {

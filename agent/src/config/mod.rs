@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod boot;
+pub mod fetched;
 pub mod record;
 pub mod running;
 pub mod trial;
