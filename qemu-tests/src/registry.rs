@@ -144,13 +144,12 @@ fn make_image(directory: &Path, tools: &Tools) -> Result<PathBuf> {
         &program,
         "/greeter",
     ])?;
-    umoci(&[
-        "config",
-        "--image",
-        &tagged,
-        "--config.entrypoint",
-        "/greeter",
-    ])?;
+    // As the container's first process the program gets no default action for SIGTERM.
+    let (entry, signal) = (
+        ["--config.entrypoint", "/greeter"],
+        ["--config.stopsignal", "SIGKILL"],
+    );
+    umoci(&[&["config", "--image", &tagged][..], &entry, &signal].concat())?;
     Ok(layout)
 }
 

@@ -66,7 +66,7 @@ pub(super) fn launch(
     tools: &Tools,
 ) -> Result<Running> {
     let log = File::options().append(true).open(&files.qemu_log)?;
-    let child = tools
+    let mut child = tools
         .command("qemu-system-x86_64")
         .args(arguments(spec, files, forwards, Accelerator::of_host()))
         .stdout(log.try_clone()?)
@@ -90,12 +90,14 @@ pub(super) fn launch(
             Ok(monitor) => {
                 return Ok(Running {
                     process,
+                    child,
                     ended,
                     monitor,
                 });
             }
             Err(error) if deadline.is_over() => {
                 process.kill()?;
+                child.wait()?;
                 return Err(error).context("waiting for QEMU's monitor");
             }
             Err(_) => {}

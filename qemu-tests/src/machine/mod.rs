@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::PollFlags;
@@ -58,6 +58,7 @@ pub struct Machine {
 #[derive(Debug)]
 struct Running {
     process: ProcessId,
+    child: Child,
     ended: OwnedFd,
     monitor: Qmp,
 }
@@ -211,11 +212,18 @@ impl Machine {
     }
 }
 
+impl Running {
+    fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()?;
+        self.child.wait().map(drop)
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         if self.end == End::WithTheValue {
             // Nothing can be done about a process that cannot be ended.
-            let _ = self.running.process.kill();
+            let _ = self.running.kill();
             let _ = std::fs::remove_dir_all(&self.files.sockets);
         }
     }

@@ -27,6 +27,9 @@ impl Machine {
         self.ssh("sudo systemctl poweroff")?;
         let ended = ended_within(&self.running.ended, limit)?;
         self.losses = losses;
+        if ended {
+            self.running.child.wait()?;
+        }
         ensure!(
             ended,
             "the machine did not switch itself off in time\n{}",
@@ -38,7 +41,7 @@ impl Machine {
 
     /// Takes the power away: nothing the guest had not yet written reaches the disk.
     pub fn power_cut(&mut self) -> Result<()> {
-        self.running.process.kill().context("ending QEMU")?;
+        self.running.kill().context("ending QEMU")?;
         self.console.update()?;
         Ok(())
     }

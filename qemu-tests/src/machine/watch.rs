@@ -29,26 +29,16 @@ pub(super) enum Lost {
 }
 
 impl Machine {
-    /// Waits for a console line that contains `text`, from after the last one waited for.
+    /// Waits for a whole console line that contains `text`, from after the last one waited for.
     pub fn wait_for_line(&mut self, text: &str, deadline: Deadline) -> Result<String> {
         let what = format!("the console line {text:?}");
         self.wait_for_event(&what, deadline, |machine| {
             let lines = machine.console.lines();
-            let new = lines[machine.searched..]
-                .iter()
-                .position(|line| line.contains(text));
-            match new {
-                Some(place) => {
-                    let found = machine.searched + place;
-                    machine.searched = found + 1;
-                    Some(machine.console.lines()[found].clone())
-                }
-                None => {
-                    machine.searched = lines.len();
-                    let unfinished = machine.console.unfinished();
-                    unfinished.contains(text).then_some(unfinished)
-                }
-            }
+            let new = &lines[machine.searched..];
+            let place = new.iter().position(|line| line.contains(text));
+            let found = place.map(|place| new[place].clone());
+            machine.searched = place.map_or(lines.len(), |place| machine.searched + place + 1);
+            found
         })
     }
 

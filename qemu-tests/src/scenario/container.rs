@@ -50,6 +50,7 @@ coreos:
         ExecStartPre=-/usr/bin/docker rm --force greeter
         ExecStart=/usr/bin/docker run --rm --name greeter --publish 8080:8080 \\
           --volume greeter:/data {{image}}
+        ExecStop=/usr/bin/docker stop greeter
         Restart=always
         RestartSec=2
         [Install]

@@ -79,7 +79,7 @@ fn reach_each_other(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut control = Control::connect(&sockets).context("reaching the switch")?;
     let deadline = Deadline::seconds(BOOT_LIMIT);
 
-    let ping = "ping -c 1 -W 2 10.9.0.2";
+    let ping = "sudo ping -c 1 -W 2 10.9.0.2";
     one.wait_until("an answer of the other machine", deadline, |one| {
         Ok(one.ssh(ping)?.status.success().then_some(()))
     })?;

@@ -34,7 +34,7 @@ strake:
 ";
 
 /// Console lines of a first boot. Each boot is cut at the next one.
-const MOMENTS: [&str; 3] = ["BdsDxe: starting", "cloud-config", "login:"];
+const MOMENTS: [&str; 3] = ["BdsDxe: starting", "cloud-config", "(ttyS0)"];
 const CUTS: usize = 3;
 
 fn start(stage: &Stage) -> Result<Machine> {
