@@ -25,8 +25,6 @@ pub enum RefreshError {
     Refused(#[from] Refused),
     #[error("keeping what was learnt")]
     Store(#[from] StoreError),
-    #[error("the kept root and the shipped root do not agree on being text")]
-    Root,
 }
 
 /// Follows the repository from the newest root that is trusted. `shipped` is the root the release
@@ -55,7 +53,7 @@ pub async fn refresh<T: Transport>(
         }
     }
     let anchor = chain.close(seen, clock)?;
-    let root = String::from_utf8(anchor.bytes().to_vec()).map_err(|_| RefreshError::Root)?;
+    let root = String::from_utf8_lossy(anchor.bytes()).into_owned();
     let timestamp = fetch(transport, &anchor.wanted()).await?;
     let timed = anchor.timestamp(&timestamp)?;
     store.save(&Trust {

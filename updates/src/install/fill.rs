@@ -5,16 +5,15 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use super::partitions::{Partitions, device};
-use super::remote::{Remote, check};
-use super::{Active, InstallError, Progress, Report, Watch};
-use crate::digest::Digest;
+use super::remote::Remote;
+use super::{Active, InstallError, Progress, Report, Watch, tree};
 use crate::fetch::Transport;
 use crate::offer::{Delta, Offer};
 use crate::payload::BLOCK;
 use crate::payload::frames::{self, Index};
 use crate::payload::ladder::{Rung, Source, Step, missing, sources, steps};
 use crate::payload::patch::{self, Extent, InvalidPatch, Table};
-use crate::payload::tree::{Shape, Tree};
+use crate::payload::tree::Tree;
 
 /// Bytes asked for in one request at most.
 const REQUEST: u64 = 16 << 20;
@@ -29,7 +28,7 @@ pub async fn install<T: Transport>(
 ) -> Result<Report, InstallError> {
     let mut report = Report::default();
     let delta = active.and_then(|active| offer.delta_from(active.tree.shape().root_hash));
-    let tree = fetch_tree(remote, offer, active.zip(delta), &mut report).await?;
+    let tree = tree::fetch(remote, offer, active.zip(delta), &mut report).await?;
     passive.check_size(&tree)?;
     let present = passive.scan(&tree, watch)?;
     report.present_blocks = present.iter().filter(|present| **present).count() as u64;
@@ -49,82 +48,6 @@ pub async fn install<T: Transport>(
     }
     passive.complete(&tree, watch)?;
     Ok(report)
-}
-
-async fn fetch_tree<T: Transport>(
-    remote: &Remote<'_, T>,
-    offer: &Offer,
-    base: Option<(&Active, &Delta)>,
-    report: &mut Report,
-) -> Result<Tree, InstallError> {
-    let name = &offer.usr.tree;
-    let target = remote.target(name)?;
-    let shape = Shape {
-        data_blocks: offer.usr.size / BLOCK,
-        salt: offer.salt(),
-        root_hash: offer.usr.root_hash,
-    };
-    let parse = |bytes| {
-        Tree::parse(bytes, shape.clone()).map_err(|source| InstallError::Tree {
-            target: name.clone(),
-            source,
-        })
-    };
-    if let Some((active, delta)) = base
-        && let patch = remote.target(&delta.tree.target)?
-        && patch.length < target.length
-    {
-        report.fetched_bytes += patch.length;
-        match patched(
-            remote,
-            &delta.tree.target,
-            active.tree.bytes(),
-            target.length,
-        )
-        .await
-        {
-            Ok(bytes) if Digest::of(&bytes) == target.hashes.sha256 => return parse(bytes),
-            Ok(bytes) => {
-                let wrong = check(&delta.tree.target, Digest::of(&bytes), target.hashes.sha256);
-                let reason = wrong.map_or_else(|error| error.to_text(), |()| String::new());
-                report.given_up.push((Rung::Patch, reason));
-            }
-            Err(error) => report.given_up.push((Rung::Patch, error.to_text())),
-        }
-    }
-    report.fetched_bytes += target.length;
-    parse(remote.whole(name).await?)
-}
-
-/// A small file made from a patch that is held in memory.
-async fn patched<T: Transport>(
-    remote: &Remote<'_, T>,
-    name: &str,
-    old: &[u8],
-    size: u64,
-) -> Result<Vec<u8>, InstallError> {
-    let invalid = |source| InstallError::Patch {
-        target: name.to_owned(),
-        source,
-    };
-    let bytes = remote.whole(name).await?;
-    let table = Table::parse(table_of(&bytes), bytes.len() as u64).map_err(invalid)?;
-    if table.new_size != size || table.old_size != old.len() as u64 {
-        return Err(invalid(InvalidPatch::Head));
-    }
-    let part =
-        |bytes: &[u8], range: &Range<u64>| bytes[range.start as usize..range.end as usize].to_vec();
-    let mut made = Vec::with_capacity(size as usize);
-    for extent in &table.extents {
-        let (old, body) = (part(old, &extent.old), part(&bytes, &extent.body));
-        made.extend(patch::decode(extent, &old, &body).map_err(invalid)?);
-    }
-    Ok(made)
-}
-
-/// The table at the beginning of a whole patch; what it must be is checked when it is parsed.
-pub(super) fn table_of(patch: &[u8]) -> &[u8] {
-    &patch[..patch::table_length(patch).min(patch.len() as u64) as usize]
 }
 
 struct Fill<'a, 'w, T> {

@@ -21,6 +21,7 @@ use crate::payload::tree::{InvalidTree, Tree};
 pub mod fill;
 pub mod partitions;
 pub mod remote;
+mod tree;
 pub mod uki;
 
 /// What runs now: where known blocks are read from.

@@ -5,9 +5,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::fill::table_of;
 use super::partitions::{device, drop_cache};
 use super::remote::{Remote, check};
+use super::tree::table_of;
 use super::{Active, InstallError};
 use crate::digest::{Digest, Hasher};
 use crate::fetch::Transport;

@@ -144,6 +144,23 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
+fn two_commands_do_not_change_a_repository_at_once() {
+    let workshop = Workshop::new();
+    let lock = fs::File::options()
+        .append(true)
+        .open(workshop.repo().join(".lock"))
+        .unwrap();
+    lock.lock().unwrap();
+    let text = workshop.code("refresh", 1);
+    assert!(
+        text.contains("another strake-release is at work on repo"),
+        "{text}"
+    );
+    drop(lock);
+    workshop.ok("refresh");
+}
+
+#[test]
 fn a_damaged_release_is_not_taken() {
     let workshop = Workshop::new();
     let made = small(1);

@@ -201,6 +201,15 @@ impl Arguments {
     pub(crate) fn run(self, now: Timestamp) -> anyhow::Result<Outcome> {
         let passphrase = Passphrase::new(self.passphrase_file);
         let repository = Repository::new(self.repo);
+        let reads_only = matches!(
+            self.command,
+            Command::Mirror { .. } | Command::Verify { .. } | Command::Serve { .. }
+        );
+        let _lock = if reads_only {
+            None
+        } else {
+            Some(repository.lock()?)
+        };
         let keyring = || Keyring::load(&self.keys, &passphrase);
         match self.command {
             Command::Init(init) => init::run(&repository, &self.keys, &passphrase, &init, now),

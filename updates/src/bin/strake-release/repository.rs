@@ -54,6 +54,28 @@ impl Repository {
         self.base.join("publisher.json")
     }
 
+    /// Held while a command changes anything; a second one is refused meanwhile.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let path = self.base.join(".lock");
+        let doing = || format!("locking {}", path.display());
+        fs::create_dir_all(&self.base).with_context(doing)?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(doing)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                anyhow::bail!(
+                    "another strake-release is at work on {}",
+                    self.base.display()
+                )
+            }
+            Err(fs::TryLockError::Error(error)) => Err(error).with_context(doing),
+        }
+    }
+
     pub(crate) fn exists(&self) -> bool {
         self.metadata().join("timestamp.json").exists()
     }
