@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod download;
+mod partitions;
 mod release;
 mod sbom;
 mod stages;
@@ -102,13 +103,13 @@ pub fn build(
     let (usr, initrd, filesystems) = std::thread::scope(|scope| -> Result<_> {
         let small = scope.spawn(|| -> Result<_> {
             let initrd = stages::initrd(site, order, &modules)?;
-            Ok((initrd, stages::filesystems(site)?))
+            Ok((initrd, partitions::filesystems(site)?))
         });
         let usr = stages::usr(site, order, &packages, &modules);
         let (initrd, filesystems) = small.join().expect("stages do not panic")?;
         Ok((usr?, initrd, filesystems))
     })?;
-    let boot = stages::boot(site, order, &modules, &initrd, &usr)?;
+    let boot = partitions::boot(site, order, &modules, &initrd, &usr)?;
     artifacts::write(
         site,
         order,
@@ -142,20 +143,24 @@ fn check_lock(progress: &Progress, order: &Order, found: &Lock) -> Result<()> {
     let Some(lock) = &order.recipe.lock else {
         return Ok(());
     };
-    let differences = lock.differences(found);
-    match (differences.len(), order.lock_policy) {
-        (0, _) => Ok(()),
-        (count, LockPolicy::Warn) => {
+    let mut differences = lock.differences(found);
+    if order.extra_packages.is_empty() && lock.request != found.request {
+        differences.push("packages.txt: changed since it was locked".into());
+    }
+    match order.lock_policy {
+        _ if differences.is_empty() => Ok(()),
+        LockPolicy::Warn => {
             progress.warn(&format!(
-                "{count} packages are not as in packages.lock (mirrors move on); \
-                 `strake-image lock` takes them over, --locked refuses them"
+                "differences from packages.lock (mirrors move on): {}; `strake-image lock` takes \
+                 them over, --locked refuses them",
+                differences.len()
             ));
             Ok(())
         }
-        (_, LockPolicy::Require) => anyhow::bail!(
-            "the packages are not those of packages.lock:\n  {}\nthe mirror no longer has the \
-             locked versions: give one that does with --mirror, or take over what is there now \
-             with `strake-image lock`",
+        LockPolicy::Require => anyhow::bail!(
+            "the packages are not those of packages.lock:\n  {}\ngive a mirror that has the \
+             locked versions with --mirror, or take over what is there now with `strake-image \
+             lock`",
             differences.join("\n  ")
         ),
     }
