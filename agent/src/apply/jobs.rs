@@ -14,6 +14,7 @@ use super::script;
 use super::write::Change;
 use crate::systemd::Job;
 
+const BOOT_TARGET: &str = "multi-user.target";
 const UNIT_DIRS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum Occasion {
     /// The network phase of a boot: only units that had to wait for it (see [`waiting`]) are
     /// due, systemd was told the rest before it started.
     Boot { waited: BTreeSet<String> },
+    /// The network phase of a boot brought another config than the one the boot began with: all
+    /// that it starts or enables is due, as if it had been there before systemd.
+    Arrived,
     /// Somebody applies a config to a running machine.
     Now,
 }
@@ -58,6 +62,7 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
             .any(|change| is_part_of(&change.path, &unit.name));
         let due = match occasion {
             Occasion::Now => Due::Command,
+            Occasion::Arrived => Due::FirstStart,
             Occasion::Boot { waited } if waited.contains(&unit.name) => Due::FirstStart,
             Occasion::Boot { .. } => Due::Nothing,
         };
@@ -68,6 +73,10 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
         if changes.iter().any(|change| is_part_of(&change.path, &name)) {
             jobs.push((Job::Start, name));
         }
+    }
+    if reload && *occasion == Occasion::Arrived {
+        // Starts what its new dependencies name, and leaves alone what runs.
+        jobs.push((Job::Start, BOOT_TARGET.to_string()));
     }
     Orders { reload, jobs }
 }
@@ -249,6 +258,30 @@ mod tests {
             ..Plan::default()
         };
         assert_eq!(waiting(&plan), BTreeSet::from(["b.service".to_string()]));
+    }
+
+    #[test]
+    fn a_config_that_arrives_late_starts_what_it_enables() {
+        let unit = unit("a.service", None, Enable::FromImage, Phase::BeforeBoot);
+        let plan = Plan {
+            units: vec![unit],
+            ..Plan::default()
+        };
+        let orders_for = |paths: &[&str]| {
+            let change = |path: &&str| Change {
+                path: path.into(),
+                difference: Difference::Missing,
+            };
+            let changes: Vec<Change> = paths.iter().map(change).collect();
+            let orders = orders(&plan, &changes, &Occasion::Arrived);
+            let jobs = orders.jobs.into_iter();
+            jobs.map(|(job, unit)| format!("{} {unit}", job.word()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(orders_for(&[LINK]), ["start multi-user.target"]);
+        let both = ["restart a.service", "start multi-user.target"];
+        assert_eq!(orders_for(&[DROP_IN, LINK]), both);
+        assert_eq!(orders_for(&["/etc/motd"]), Vec::<String>::new());
     }
 
     #[test]

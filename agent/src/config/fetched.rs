@@ -63,7 +63,10 @@ pub fn known(root: &Root, mut plan: Plan) -> Plan {
     }
     let keys = kept_keys(root);
     for user in &mut plan.users {
-        let imported = user.key_imports.iter().filter_map(|import| keys.get(&import.url));
+        let imported = user
+            .key_imports
+            .iter()
+            .filter_map(|import| keys.get(&import.url));
         let imported: Vec<String> = imported.flatten().cloned().collect();
         add(&mut user.ssh_authorized_keys, imported);
     }

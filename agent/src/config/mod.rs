@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod boot;
 pub mod fetched;
+pub mod network;
 pub mod record;
 pub mod running;
 pub mod trial;

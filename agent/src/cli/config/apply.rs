@@ -12,10 +12,12 @@ use crate::apply::jobs::Occasion;
 use crate::apply::tree::{self, Difference};
 use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns, style};
+use crate::cli::runtime::on_one_thread;
 use crate::config::record::Outcome;
 use crate::config::running::Running;
-use crate::config::{Layers, addresses, boot, context};
+use crate::config::{Layers, addresses, boot, context, fetched};
 use crate::exit::Exit;
+use crate::fetch::{Access, Client, Policy};
 use crate::root::Root;
 use crate::source;
 use strake_cloud_config::Plan;
@@ -125,7 +127,7 @@ impl Apply {
         let addresses = match moment {
             Moment::Running => {
                 let wanted = layers.check(Default::default()).config.unwrap_or_default();
-                addresses::of_machine(root, &wanted.strake.addresses)?
+                addresses::of(root, &wanted.strake.addresses, layers.metadata)?
             }
             _ => Default::default(),
         };
@@ -137,7 +139,19 @@ impl Apply {
         let Some(plan) = checked.plan() else {
             return Ok(Exit::BadInput);
         };
-        self.finish(root, &plan, moment)
+        if moment != Moment::Running || self.dry_run {
+            return self.finish(root, &fetched::known(root, plan), moment);
+        }
+        let access = Access::of(root, &checked.config.unwrap_or_default());
+        let client = Client::of_world(Policy::default(), &access)?;
+        let fetched = on_one_thread(fetched::fetch(root, plan, &client, "config"))?;
+        for problem in &fetched.problems {
+            eprintln!("strake: {problem}");
+        }
+        if !fetched.problems.is_empty() {
+            return Ok(Exit::Failed);
+        }
+        self.finish(root, &fetched.plan, moment)
     }
 
     fn finish(&self, root: &Root, plan: &Plan, moment: Moment) -> Result<Exit> {

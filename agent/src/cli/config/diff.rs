@@ -11,7 +11,7 @@ use crate::apply::tree::{self, Difference};
 use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns};
 use crate::config::running::Running;
-use crate::config::{addresses, context};
+use crate::config::{context, fetched};
 use crate::exit::Exit;
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ impl Diff {
         let (addresses, moment) = if root.is_machine() {
             let wanted = running.check(Default::default()).config.unwrap_or_default();
             (
-                addresses::of_machine(&root, &wanted.strake.addresses)?,
+                running.addresses(&root, &wanted.strake.addresses)?,
                 Moment::Running,
             )
         } else {
@@ -45,6 +45,7 @@ impl Diff {
             .check(context(&root, addresses))
             .plan()
             .context("the config in force has errors")?;
+        let plan = fetched::known(&root, plan);
         let prepared = apply::prepare(&root, &plan, moment)?;
         let drift: Vec<Drift> = tree::differences(&root, &prepared.tree)
             .context("comparing with the disk")?

@@ -1,14 +1,17 @@
-//! `strake config run`: the network phase. Everything that waited for an address is applied.
+//! `strake config run`: the network phase. Sources in the network are asked, and everything that
+//! waited for them or for an address is applied.
 
-use anyhow::{Context, Result};
+use std::io::Write;
+
+use anyhow::Result;
 use clap::Args;
 
 use super::{RootArg, make_live, refuse_other_systems};
-use crate::apply::jobs::{Occasion, waiting};
-use crate::apply::{self, Moment};
-use crate::config::running::Running;
-use crate::config::{addresses, context};
+use crate::cli::runtime::on_one_thread;
+use crate::config::network::{self, Contact};
 use crate::exit::Exit;
+use crate::fetch::Policy;
+use crate::root::Root;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Run {
@@ -22,26 +25,32 @@ impl Run {
         if let Err(exit) = refuse_other_systems(&root) {
             return Ok(exit);
         }
-        let running = Running::load(&root)?;
-        let before = running.check(Default::default());
-        let waited = before.plan().map(|plan| waiting(&plan)).unwrap_or_default();
-        let wanted = before.config.unwrap_or_default();
-        let addresses = addresses::of_machine(&root, &wanted.strake.addresses)?;
-        let plan = running
-            .check(context(&root, addresses))
-            .plan()
-            .context("the config in force has errors")?;
-        let prepared = apply::prepare(&root, &plan, Moment::Running)?;
-        prepared.report();
-        if !prepared.refusals.is_empty() {
-            return Ok(Exit::BadInput);
+        let report = on_one_thread(network::apply(&root, &Policy::default()))??;
+        let problems = report.record.problems.iter();
+        for problem in problems.filter(|problem| problem.level != "info") {
+            eprintln!("strake: cloud-config {problem}");
         }
-        let changes = prepared.write(&root).context("applying")?;
-        make_live(&root, &plan, &changes, &Occasion::Boot { waited })?;
-        Ok(if changes.is_empty() {
-            Exit::NothingToDo
-        } else {
-            Exit::Done
+        for complaint in &report.complaints {
+            say_on_console(&root, &format!("strake: cloud-config {complaint}"));
+        }
+        let Some(applied) = report.applied else {
+            return Ok(Exit::BadInput);
+        };
+        make_live(&root, &applied.plan, &applied.changes, &applied.occasion)?;
+        Ok(match report.contact {
+            Contact::Missing => Exit::Failed,
+            Contact::Made if applied.changes_machine() => Exit::Done,
+            Contact::Made => Exit::NothingToDo,
         })
+    }
+}
+
+/// For whoever looks at a machine that cannot be reached yet. Best effort: the record has it all.
+fn say_on_console(root: &Root, line: &str) {
+    let Ok(path) = root.follow("/dev/console".as_ref()) else {
+        return;
+    };
+    if let Ok(mut console) = std::fs::OpenOptions::new().append(true).open(path) {
+        let _ = writeln!(console, "{line}");
     }
 }

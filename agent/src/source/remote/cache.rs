@@ -47,6 +47,15 @@ impl Cache {
         self.answers.push(answer);
     }
 
+    /// What turned out not to be usable gives way to what was there before.
+    pub fn take_user_data_back(&mut self, earlier: &Cache) {
+        for answer in &mut self.answers {
+            let mut old = earlier.answers.iter();
+            let old = old.find(|old| old.remote == answer.remote);
+            answer.user_data = old.and_then(|old| old.user_data.clone());
+        }
+    }
+
     /// The file; none while nothing was ever answered.
     pub fn node(&self) -> serde_json::Result<Node> {
         if self.answers.is_empty() {
