@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -14,7 +14,7 @@ use crate::sparse::extents;
 const CHUNK: usize = 1 << 16;
 
 /// Writes the disk; `contents` pairs partition labels with the files that fill them.
-pub fn write(path: &Path, layout: &Layout, contents: &[(&str, &Path)]) -> Result<()> {
+pub fn write(path: &Path, layout: &Layout, contents: &[(&str, PathBuf)]) -> Result<()> {
     let named = || format!("writing {}", path.display());
     let disk = File::create_new(path).with_context(named)?;
     disk.set_len(layout.size).with_context(named)?;

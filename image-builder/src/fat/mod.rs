@@ -44,7 +44,7 @@ enum Source<'a> {
 /// Writes a volume over a file that is all zero.
 pub fn write(volume: &File, label: &str, id: u32, tree: &Tree) -> Result<(), Error> {
     let geometry = Geometry::of(volume.metadata()?.len())?;
-    let (runs, root) = place(&geometry, label, tree)?;
+    let (runs, root) = contents(&geometry, label, tree)?;
     let used: u32 = runs.iter().map(|run| run.count).sum();
     if u64::from(used) > geometry.clusters {
         return Err(Error::Full);
@@ -60,10 +60,8 @@ pub fn write(volume: &File, label: &str, id: u32, tree: &Tree) -> Result<(), Err
     }
     let fat = fat(&geometry, &runs);
     for copy in 0..FATS {
-        volume.write_all_at(
-            &fat,
-            (geometry.reserved + copy * geometry.fat_sectors) * SECTOR,
-        )?;
+        let sector = geometry.reserved + copy * geometry.fat_sectors;
+        volume.write_all_at(&fat, sector * SECTOR)?;
     }
     let root_start = (geometry.reserved + FATS * geometry.fat_sectors) * SECTOR;
     volume.write_all_at(&root, root_start)?;
@@ -90,38 +88,40 @@ fn copy(content: &Content, volume: &File, mut offset: u64) -> io::Result<()> {
     }
 }
 
-/// Gives every directory and file its clusters. The second value is FAT16's root directory, which
-/// is outside the clusters.
-fn place<'a>(
-    geometry: &Geometry,
-    label: &str,
-    tree: &'a Tree,
-) -> Result<(Vec<Run<'a>>, Vec<u8>), Error> {
-    let mut directories: BTreeMap<&str, Vec<(&str, &Kind)>> = BTreeMap::from([("", Vec::new())]);
+/// Directories with their items, the root as the empty path.
+type Listing<'a> = BTreeMap<&'a str, Vec<(&'a str, &'a Kind)>>;
+/// First cluster and number of clusters of each path.
+type Places = BTreeMap<String, (u32, u32)>;
+
+fn listing(tree: &Tree) -> Result<Listing<'_>, Error> {
+    let mut listing = Listing::from([("", Vec::new())]);
     for (path, node) in tree.iter() {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        directories
-            .entry(parent)
-            .or_default()
-            .push((name, &node.kind));
+        listing.entry(parent).or_default().push((name, &node.kind));
         match node.kind {
-            Kind::Directory => drop(directories.entry(path).or_default()),
+            Kind::Directory => drop(listing.entry(path).or_default()),
             Kind::File(_) => {}
             Kind::Symlink(_) => return Err(Error::Unsupported(format!("the link {path}"))),
         }
     }
-    // Sizes of directories do not depend on places, so places are given first.
-    let mut next = 2;
+    Ok(listing)
+}
+
+/// Gives every directory, then every file its clusters. Sizes of directories do not depend on
+/// places, so this comes first.
+fn places(geometry: &Geometry, listing: &Listing<'_>, tree: &Tree) -> Result<Places, Error> {
+    let mut next: u32 = 2;
     let mut take = |bytes: u64| -> Result<(u32, u32), Error> {
-        let count =
-            u32::try_from(bytes.div_ceil(geometry.cluster_size())).map_err(|_| Error::Full)?;
+        let count = bytes.div_ceil(geometry.cluster_size());
+        let count = u32::try_from(count).map_err(|_| Error::Full)?;
         let first = next;
-        next = u32::checked_add(next, count).ok_or(Error::Full)?;
+        next = next.checked_add(count).ok_or(Error::Full)?;
         Ok((if count == 0 { 0 } else { first }, count))
     };
-    let mut places: BTreeMap<String, (u32, u32)> = BTreeMap::new();
-    for (path, items) in &directories {
+    let mut places = Places::new();
+    for (path, items) in listing {
         let size = directory::size(path.is_empty(), items.iter().map(|(name, _)| *name));
+        // FAT16 has its root directory outside the clusters.
         let outside = path.is_empty() && geometry.width == Width::Fat16;
         let place = if outside { (0, 0) } else { take(size as u64)? };
         places.insert((*path).to_owned(), place);
@@ -131,44 +131,63 @@ fn place<'a>(
             places.insert(path.to_owned(), take(content.size())?);
         }
     }
-    let mut runs = Vec::new();
-    let mut root = Vec::new();
-    for (path, items) in &directories {
-        let (first, count) = places[*path];
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        // The root is cluster 0 in `..`, wherever it is.
-        let above = if parent.is_empty() {
-            0
+    Ok(places)
+}
+
+fn directory(
+    label: &str,
+    path: &str,
+    items: &[(&str, &Kind)],
+    places: &Places,
+) -> Result<Vec<u8>, Error> {
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    // The root is cluster 0 in `..`, wherever it is.
+    let above = if parent.is_empty() {
+        0
+    } else {
+        places[parent].0
+    };
+    let mut directory = match path.is_empty() {
+        true => Directory::root(label),
+        false => Directory::below(places[path].0, above),
+    };
+    for (name, kind) in items {
+        let full = if path.is_empty() {
+            (*name).to_owned()
         } else {
-            places[parent].0
+            format!("{path}/{name}")
         };
-        let mut directory = match path.is_empty() {
-            true => Directory::root(label),
-            false => Directory::below(first, above),
+        let size = match kind {
+            Kind::File(content) => Some(content.size()),
+            Kind::Directory | Kind::Symlink(_) => None,
         };
-        for (name, kind) in items {
-            let full = if path.is_empty() {
-                (*name).to_owned()
-            } else {
-                format!("{path}/{name}")
-            };
-            let size = match kind {
-                Kind::File(content) => Some(content.size()),
-                _ => None,
-            };
-            let item = Item {
-                name,
-                first: places[&full].0,
-                size,
-            };
-            directory.add(&item).ok_or(Error::Unsupported(full))?;
-        }
-        match count {
-            0 => root = directory.into_bytes(),
-            _ => runs.push(Run {
+        let item = Item {
+            name,
+            first: places[&full].0,
+            size,
+        };
+        directory.add(&item).ok_or(Error::Unsupported(full))?;
+    }
+    Ok(directory.into_bytes())
+}
+
+/// What goes where. The second value is FAT16's root directory.
+fn contents<'a>(
+    geometry: &Geometry,
+    label: &str,
+    tree: &'a Tree,
+) -> Result<(Vec<Run<'a>>, Vec<u8>), Error> {
+    let listing = listing(tree)?;
+    let places = places(geometry, &listing, tree)?;
+    let (mut runs, mut root) = (Vec::new(), Vec::new());
+    for (path, items) in &listing {
+        let bytes = directory(label, path, items, &places)?;
+        match places[*path] {
+            (_, 0) => root = bytes,
+            (first, count) => runs.push(Run {
                 first,
                 count,
-                content: Source::Bytes(directory.into_bytes()),
+                content: Source::Bytes(bytes),
             }),
         }
     }
@@ -176,9 +195,8 @@ fn place<'a>(
         return Err(Error::Full);
     }
     for (path, node) in tree.iter() {
-        if let (Some(content), Some(&(first, count))) = (node.content(), places.get(path))
-            && count > 0
-        {
+        let (first, count) = places[path];
+        if let Some(content) = node.content().filter(|_| count > 0) {
             runs.push(Run {
                 first,
                 count,

@@ -125,78 +125,24 @@ fn point_latest(images: &Path, version: &str) -> Result<()> {
 fn fill(site: &Site<'_>, order: &Order, parts: &Parts, out: &Path) -> Result<Release> {
     let version = order.version.as_str();
     let facts = &parts.usr.facts;
-    let file = |suffix: &str| format!("strake_{version}{suffix}");
-    let raw = out.join(file(".raw"));
-    let usr = &parts.usr.entry;
-    disk::write(
-        &raw,
-        &Layout::of(&facts.root_hash),
-        &[
-            ("EFI-SYSTEM", &parts.boot.path("esp")),
-            ("USR-A", &usr.path("usr.erofs")),
-            ("USR-A-VERITY", &usr.path("usr.verity")),
-            ("OEM", &parts.filesystems.path("OEM")),
-            ("CONFIG", &parts.filesystems.path("CONFIG")),
-            ("STATE", &parts.filesystems.path("STATE")),
-            ("DATA", &parts.filesystems.path("DATA")),
-        ],
-    )?;
-    let copies = [
-        (usr.path("usr.erofs"), "usr.erofs".to_owned(), Kind::Usr),
-        (
-            usr.path("usr.verity"),
-            "usr.verity".to_owned(),
-            Kind::UsrVerity,
-        ),
-        (parts.boot.path("uki"), file(".efi"), Kind::Uki),
-        (
-            usr.path("packages.json"),
-            "packages.json".to_owned(),
-            Kind::Packages,
-        ),
-    ];
-    for (source, name, _) in &copies {
-        fs::copy(source, out.join(name)).with_context(|| format!("writing {name}"))?;
-    }
-    let namespace = facts.root_hash.to_string();
-    let document = sbom::document(version, &namespace, &parts.usr.controls()?);
-    let document = serde_json::to_string_pretty(&document).context("writing the SBOM")?;
-    fs::write(out.join("sbom.spdx.json"), document + "\n").context("writing the SBOM")?;
-
-    let wanted = |format| order.formats.contains(&format);
-    let of = |name: String, kind| Artifact::of(out, name, kind);
+    let raw = out.join(format!("strake_{version}.raw"));
+    write_disk(&raw, parts)?;
+    let mut kinds = copy_parts(version, parts, out)?;
+    kinds.push((write_sbom(version, parts, out)?, Kind::Sbom));
     let mut artifacts = thread::scope(|scope| -> Result<Vec<Artifact>> {
-        let mut running = Vec::new();
-        if wanted(Format::Zst) {
-            running.push(scope.spawn(|| {
-                let stage = site.progress.stage("raw.zst");
-                download::zst(&raw, &out.join(file(".raw.zst")))?;
-                stage.done();
-                of(file(".raw.zst"), Kind::DiskZst)
-            }));
-        }
-        if wanted(Format::Qcow2) {
-            running.push(scope.spawn(|| {
-                let stage = site.progress.stage("qcow2");
-                download::qcow2(site.tools, &raw, &out.join(file(".qcow2")))?;
-                stage.done();
-                of(file(".qcow2"), Kind::DiskQcow2)
-            }));
-        }
-        if wanted(Format::Raw) {
-            running.push(scope.spawn(|| of(file(".raw"), Kind::DiskRaw)));
-        }
-        let mut artifacts = Vec::new();
-        for (_, name, kind) in &copies {
-            artifacts.push(of(name.clone(), *kind)?);
-        }
-        artifacts.push(of("sbom.spdx.json".into(), Kind::Sbom)?);
-        for artifact in running {
-            artifacts.push(artifact.join().expect("artifacts are made without panic")?);
+        let form = |format: &Format| {
+            let format = *format;
+            scope.spawn(move || write_form(site, format, version, out))
+        };
+        let forms: Vec<_> = order.formats.iter().map(form).collect();
+        let of = |(name, kind)| Artifact::of(out, name, kind);
+        let mut artifacts = kinds.into_iter().map(of).collect::<Result<Vec<_>>>()?;
+        for form in forms {
+            artifacts.push(form.join().expect("forms are made without panic")?);
         }
         Ok(artifacts)
     })?;
-    if !wanted(Format::Raw) {
+    if !order.formats.contains(&Format::Raw) {
         fs::remove_file(&raw).context("removing the raw image")?;
     }
     artifacts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -212,4 +158,72 @@ fn fill(site: &Site<'_>, order: &Order, parts: &Parts, out: &Path) -> Result<Rel
         data_blocks: facts.data_blocks,
         artifacts,
     })
+}
+
+fn write_disk(raw: &Path, parts: &Parts) -> Result<()> {
+    let (usr, filesystems) = (&parts.usr.entry, &parts.filesystems);
+    let contents = [
+        ("EFI-SYSTEM", parts.boot.path("esp")),
+        ("USR-A", usr.path("usr.erofs")),
+        ("USR-A-VERITY", usr.path("usr.verity")),
+        ("OEM", filesystems.path("OEM")),
+        ("CONFIG", filesystems.path("CONFIG")),
+        ("STATE", filesystems.path("STATE")),
+        ("DATA", filesystems.path("DATA")),
+    ];
+    disk::write(raw, &Layout::of(&parts.usr.facts.root_hash), &contents)
+}
+
+/// What is published as it lies in the cache.
+fn copy_parts(version: &str, parts: &Parts, out: &Path) -> Result<Vec<(String, Kind)>> {
+    let usr = &parts.usr.entry;
+    let copy = |source: PathBuf, name: &str, kind| -> Result<(String, Kind)> {
+        fs::copy(source, out.join(name)).with_context(|| format!("writing {name}"))?;
+        Ok((name.to_owned(), kind))
+    };
+    Ok(vec![
+        copy(usr.path("usr.erofs"), "usr.erofs", Kind::Usr)?,
+        copy(usr.path("usr.verity"), "usr.verity", Kind::UsrVerity)?,
+        copy(usr.path("packages.json"), "packages.json", Kind::Packages)?,
+        copy(
+            parts.boot.path("uki"),
+            &format!("strake_{version}.efi"),
+            Kind::Uki,
+        )?,
+    ])
+}
+
+fn write_sbom(version: &str, parts: &Parts, out: &Path) -> Result<String> {
+    let namespace = parts.usr.facts.root_hash.to_string();
+    let document = sbom::document(version, &namespace, &parts.usr.controls()?);
+    let text = serde_json::to_string_pretty(&document).context("writing the SBOM")? + "\n";
+    let name = "sbom.spdx.json";
+    fs::write(out.join(name), text).context("writing the SBOM")?;
+    Ok(name.to_owned())
+}
+
+/// The raw image is there already; the others are made from it.
+fn write_form(site: &Site<'_>, format: Format, version: &str, out: &Path) -> Result<Artifact> {
+    let raw = format!("strake_{version}.raw");
+    let source = out.join(&raw);
+    let (name, kind) = match format {
+        Format::Raw => (raw, Kind::DiskRaw),
+        Format::Qcow2 => (format!("strake_{version}.qcow2"), Kind::DiskQcow2),
+        Format::Zst => (format!("{raw}.zst"), Kind::DiskZst),
+    };
+    let target = out.join(&name);
+    match format {
+        Format::Raw => {}
+        Format::Qcow2 => {
+            let stage = site.progress.stage("qcow2");
+            download::qcow2(site.tools, &source, &target)?;
+            stage.done();
+        }
+        Format::Zst => {
+            let stage = site.progress.stage("raw.zst");
+            download::zst(&source, &target)?;
+            stage.done();
+        }
+    }
+    Artifact::of(out, name, kind)
 }
