@@ -232,6 +232,44 @@ mod tests {
     }
 
     #[test]
+    fn metadata_and_network_of_both_layouts_are_read() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let put = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("parent")).expect("dir");
+            std::fs::write(path, text).expect("file");
+        };
+        let document = r#"{"hostname": "n1", "network_config": {"content_path": "/content/7"}}"#;
+        put("openstack/latest/meta_data.json", document);
+        put("openstack/content/7", "iface eth7 inet dhcp\n");
+        put("user-data", "#cloud-config\n");
+        put("meta-data", "local-hostname: n2\n");
+        put(
+            "network-config",
+            "version: 2\nethernets: {eth2: {dhcp4: true}}\n",
+        );
+        let cases = [
+            (Layout::OpenStack, "n1", "10-eth7.network", None),
+            (
+                Layout::NoCloud,
+                "n2",
+                "10-eth2.network",
+                Some("cidata:user-data"),
+            ),
+        ];
+        for (layout, hostname, network, name) in cases {
+            let answer = contents(layout, dir.path()).expect("readable");
+            let described = answer.metadata.as_ref().expect("always there");
+            let (metadata, problems) = described.read();
+            assert_eq!(problems, Vec::<String>::new());
+            assert_eq!(metadata.hostname.as_deref(), Some(hostname));
+            assert_eq!(metadata.network[0].name, network);
+            let user_data = user_data(&answer).map(|text| text.name);
+            assert_eq!(user_data.as_deref(), name);
+        }
+    }
+
+    #[test]
     fn a_machine_without_one_has_none() {
         let (_dir, root) = machine(&[("vda", "", vfat("DATA"))]);
         assert_eq!(find(&root).expect("readable"), None);

@@ -23,13 +23,10 @@ pub struct Found {
 pub fn find(facts: &Facts) -> Found {
     let mut found = Found::default();
     let options = Options::parse(&facts.command_line);
-    match options.config(&mut found.problems) {
-        Some(remote) => found.remotes.push(remote),
-        None => {}
-    }
+    let config = options.config(&mut found.problems);
+    found.remotes.extend(config);
     let seeds = [options.seed.as_deref(), Some(&*facts.product_serial)];
-    let seeds = seeds.into_iter().flatten().filter_map(seed_of);
-    if let Some(text) = seeds.into_iter().next() {
+    if let Some(text) = seeds.into_iter().flatten().find_map(seed_of) {
         let remote = base(text).map(|url| Remote {
             place: Place::Service(Kind::NoCloud),
             url,
