@@ -48,10 +48,12 @@ pub enum ArtifactKind {
     /// Whole disk for QEMU.
     DiskQcow2,
     /// Whole disk for download.
+    #[serde(alias = "disk-zst")]
     DiskZstd,
     /// Content of the slot.
     Usr,
     /// Its hash tree, with the superblock.
+    #[serde(alias = "usr-verity")]
     Verity,
     /// Kernel, initrd and command line in one EFI program.
     Uki,
@@ -87,5 +89,15 @@ mod tests {
         let text = serde_json::to_string(&release).unwrap();
         assert!(text.contains(r#""kind":"usr""#), "{text}");
         assert_eq!(serde_json::from_str::<Release>(&text).unwrap(), release);
+    }
+
+    #[test]
+    fn the_tree_is_known_under_both_of_its_names() {
+        for name in [r#""verity""#, r#""usr-verity""#] {
+            assert_eq!(
+                serde_json::from_str::<ArtifactKind>(name).unwrap(),
+                ArtifactKind::Verity
+            );
+        }
     }
 }
