@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use strake_updates::fetch::file::Directory;
 use strake_updates::fetch::http::{Http, Patience};
+use strake_updates::fetch::refresh::{RefreshError, refresh};
 use strake_updates::fetch::{Request, bytes};
+use strake_updates::time::Timestamp;
 use strake_updates::tuf::store::Store;
 use strake_updates::version::Version;
 use tough::{RepositoryLoader, TargetName};
@@ -463,4 +467,47 @@ async fn the_server_serves_ranges_and_nothing_else_than_the_repository() {
     assert!(missing.unwrap_err().is_not_found());
     assert!(outside.unwrap_err().is_not_found());
     assert!(verified.status.success(), "{verified:?}");
+}
+
+#[tokio::test]
+async fn a_machine_refuses_a_repository_older_than_it_has_seen() {
+    let workshop = Workshop::new();
+    workshop.add("1.0.0", &small(1), "stable", "");
+    workshop.ok("sign");
+    let old = files(&workshop.repo().join("metadata"));
+    workshop.ok("retract 1.0.0 --channel stable");
+    workshop.ok("sign");
+    let store = Store::new(workshop.path("machine"));
+    workshop.view_with("stable", &store).await;
+    for (path, content) in &old {
+        fs::write(path, content).unwrap();
+    }
+    let repository = Directory::new(workshop.repo());
+    let ask = async || {
+        refresh(
+            &repository,
+            &store,
+            &workshop.root(),
+            Timestamp::from_unix(0),
+        )
+        .await
+    };
+    let cause = |error: RefreshError| error.source().unwrap().source().unwrap().to_string();
+    let refused = cause(ask().await.unwrap_err());
+    assert_eq!(
+        refused,
+        "timestamp is at version 2, but version 3 was seen before (rollback)"
+    );
+
+    fs::write(workshop.path("machine/trust.json"), b"{").unwrap();
+    let damaged = ask().await.unwrap_err();
+    assert!(
+        matches!(damaged, RefreshError::Store(_)),
+        "damage is no fresh start: {damaged:?}"
+    );
+    fs::remove_dir_all(workshop.path("machine")).unwrap();
+    assert!(
+        ask().await.is_ok(),
+        "without STATE the shipped root is where trust begins"
+    );
 }
