@@ -44,7 +44,7 @@ static HEALTH: Table = Table {
 
 static HEALTH_KEYS: &[Key] = &[
     key("require", Kind::List(&Kind::Text(&format::SYSTEM_UNIT)), "Units that must be active, beside those every machine needs.").example("[docker.service]"),
-    key("for", Kind::Text(&format::DURATION), "How long all of it must hold without a break.").default("30s").example("10s"),
+    key("for", Kind::Text(&format::DURATION_OR_NONE), "How long all of it must hold without a break; `0s` is satisfied at once.").default("30s").example("10s"),
     key("deadline", Kind::Text(&format::DURATION), "How long after the start of the boot it may take at most; then the machine reboots and may fall back. Longer than `for`.").default("10m").example("5m"),
 ];
 

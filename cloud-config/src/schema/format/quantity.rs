@@ -55,6 +55,18 @@ pub(crate) static DURATION: Format = format(
     },
 );
 
+/// As `DURATION`, where none at all makes sense too.
+pub(crate) static DURATION_OR_NONE: Format = format(
+    "duration",
+    r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
+    |text| {
+        ensure(
+            duration(text).is_some(),
+            "a number with unit h, m, s or ms: 30s, 1h30m, 0s",
+        )
+    },
+);
+
 /// A Go duration: one or more decimal numbers, each with its unit, without sign.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut nanos: f64 = 0.0;
