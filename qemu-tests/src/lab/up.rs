@@ -1,6 +1,5 @@
 //! Bringing a lab up: what is there is kept, what is missing is made.
 
-use std::env;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -167,7 +166,8 @@ fn start_services(lab: &Lab, tools: &Tools, progress: &Progress) -> Result<Servi
 fn start_switch(lab: &Lab) -> Result<ProcessId> {
     let sockets = lab.make_sockets()?;
     let log = File::create(lab.directory().join("switch.log"))?;
-    let child = Command::new(env::current_exe()?)
+    // By this name the program is found even when a build has replaced it meanwhile.
+    let child = Command::new("/proc/self/exe")
         .arg("switch")
         .arg(&sockets)
         .stdin(Stdio::null())
