@@ -12,6 +12,7 @@ use strake_updates::fetch::Transport;
 use strake_updates::fetch::file::Directory;
 use strake_updates::fetch::http::{Http, Patience};
 use strake_updates::fetch::refresh::{channel, refresh};
+use strake_updates::install::esp::Entries;
 use strake_updates::install::fill::install;
 use strake_updates::install::partitions::{Partitions, read_tree};
 use strake_updates::install::remote::Remote;
@@ -21,6 +22,7 @@ use strake_updates::payload::tree::{Shape, Tree};
 use strake_updates::release::{ArtifactKind, Release};
 use strake_updates::time::Timestamp;
 use strake_updates::tuf::store::Store;
+use strake_updates::version::Version;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -47,7 +49,7 @@ async fn run<T: Transport>(
     root: &[u8],
     name: &Channel,
     dir: &Path,
-    active: Option<&Active>,
+    active: Option<&(Version, Active)>,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
     let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
@@ -79,12 +81,16 @@ async fn run<T: Transport>(
     };
     let report = install(&remote, offer, active, &passive, &mut |_| {}).await?;
     println!("slot: {report:#?} after {:?}", started.elapsed());
-    let fetched = uki::fetch(&remote, offer, active, &dir.join("entry.part")).await?;
-    println!("boot entry: {fetched} bytes after {:?}", started.elapsed());
+    let fetched = uki::fetch(&remote, offer, active, &entries.part(offer.version)).await?;
+    let entry = entries.activate(offer.version)?;
+    println!(
+        "boot entry {entry}: {fetched} bytes after {:?}",
+        started.elapsed()
+    );
     Ok(())
 }
 
-fn open_active(dir: &Path) -> anyhow::Result<Active> {
+fn open_active(dir: &Path) -> anyhow::Result<(Version, Active)> {
     let release: Release = serde_json::from_slice(&std::fs::read(dir.join("release.json"))?)?;
     let open = |kind| -> anyhow::Result<File> {
         let file = release
@@ -104,9 +110,6 @@ fn open_active(dir: &Path) -> anyhow::Result<Active> {
         read_tree(&open(ArtifactKind::Verity)?, release.data_blocks)?,
         shape,
     )?;
-    Ok(Active {
-        data: open(ArtifactKind::Usr)?,
-        tree,
-        uki: Some(open(ArtifactKind::Uki)?),
-    })
+    let (data, uki) = (open(ArtifactKind::Usr)?, Some(open(ArtifactKind::Uki)?));
+    Ok((release.version, Active { data, tree, uki }))
 }

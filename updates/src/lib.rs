@@ -4,6 +4,11 @@
 //! agent reads that repository and installs from it. Deciding is apart from doing: metadata,
 //! rollout, policy and the payload's formats are pure and are given bytes and the time; files,
 //! devices and the network are touched by `tuf::store`, `install` and `fetch` only.
+//!
+//! A client's run: [`fetch::refresh::refresh`] and `channel` bring verified metadata,
+//! [`offer::Catalog`] reads it, [`policy::decide`] says what to do, [`install`] does it.
+//! `examples/install.rs` is such a client in one page.
+//!
 //! It never decides whether a boot was healthy; that is the agent's.
 
 pub mod channel;

@@ -5,8 +5,9 @@
 //! the page cache, and only then the root block is written. After a cut at any point the slot is
 //! not a release or is the whole new one. A second run finds by hashing what the first one wrote.
 //!
-//! Files and partitions are handed in as open files; the work blocks the thread it runs on. Boot
-//! entries are the caller's: it removes the passive slot's entry before, and adds the new one after.
+//! A whole installation is: [`esp::Entries::check_space`] and `retire`, [`fill::install`],
+//! [`uki::fetch`] into [`esp::Entries::part`], `activate`. The caller names the release that runs.
+//! Partitions are handed in as open files; the work blocks the thread it runs on.
 
 use std::fs::File;
 use std::io;
@@ -18,6 +19,7 @@ use crate::payload::ladder::Rung;
 use crate::payload::patch::InvalidPatch;
 use crate::payload::tree::{InvalidTree, Tree};
 
+pub mod esp;
 pub mod fill;
 pub mod partitions;
 pub mod remote;

@@ -68,6 +68,8 @@ pub enum Choice {
     Install(Version),
     /// It is in the passive slot; a reboot is all that is missing.
     Staged(Version),
+    /// It is in the passive slot and must not be booted any more: its boot entry is to be removed.
+    Discard(Version),
     /// Nothing changes before then, unless the publisher says otherwise.
     Wait {
         version: Version,
@@ -100,7 +102,7 @@ pub fn decide(machine: &Machine, catalog: &Catalog, now: Timestamp) -> Decision 
     let choice = match allowed.map(|verdict| verdict.version) {
         Some(version) if machine.staged == Some(version) => Choice::Staged(version),
         Some(version) => Choice::Install(version),
-        None => wait(&verdicts),
+        None => discard(machine, &verdicts).unwrap_or_else(|| wait(&verdicts)),
     };
     Decision {
         running: machine.running,
@@ -155,6 +157,19 @@ fn obstacles(
         },
     ];
     found.into_iter().flatten().collect()
+}
+
+/// What was installed and is no longer allowed, for more than a matter of time. Its blocks may stay:
+/// should it be allowed again, next to nothing is fetched.
+fn discard(machine: &Machine, verdicts: &[Verdict]) -> Option<Choice> {
+    let staged = verdicts
+        .iter()
+        .find(|verdict| Some(verdict.version) == machine.staged)?;
+    let lasting = staged
+        .obstacles
+        .iter()
+        .any(|obstacle| obstacle.ends().is_none());
+    lasting.then_some(Choice::Discard(staged.version))
 }
 
 /// The release that is nearest to be allowed, when only time stands against it.
@@ -216,6 +231,7 @@ impl fmt::Display for Decision {
         match &self.choice {
             Choice::Install(version) => writeln!(f, "install {version}")?,
             Choice::Staged(version) => writeln!(f, "{version} is installed, reboot to use it")?,
+            Choice::Discard(version) => writeln!(f, "{version} is installed, do not boot it")?,
             Choice::Wait { version, until } => writeln!(f, "wait for {version} until {until}")?,
             Choice::Stay => writeln!(f, "nothing to do")?,
         }

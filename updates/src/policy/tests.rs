@@ -205,3 +205,40 @@ fn a_pin_goes_back_and_skips_waves_but_not_the_floor() {
         "1.1.0: below the channel's floor",
     );
 }
+
+#[test]
+fn what_is_staged_and_then_withdrawn_is_discarded() {
+    let newest = version("1.2.0");
+    let stage = |m: &mut Machine, o: &mut Offer| {
+        m.staged = Some(newest);
+        o.retracted = Some("older one, gone".into());
+    };
+    let discard = || Choice::Discard(newest);
+    check(
+        |m, o, n| {
+            stage(m, o);
+            n.retracted = Some("eats disks".into());
+        },
+        discard(),
+        "1.2.0 is installed, do not boot it",
+    );
+    check(
+        |m, o, n| {
+            stage(m, o);
+            n.rollout.paused = Some(at(NOW));
+        },
+        discard(),
+        "rollout paused",
+    );
+    check(
+        |m, o, _| {
+            stage(m, o);
+            m.window = Window::OpensAt(at(NOW + 60));
+        },
+        Choice::Wait {
+            version: newest,
+            until: at(NOW + 60),
+        },
+        "the update window opens",
+    );
+}
