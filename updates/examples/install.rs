@@ -74,6 +74,13 @@ async fn run<T: Transport>(
         data: open("usr-b", 2 << 30)?,
         tree: open("tree-b", 32 << 20)?,
     };
+    let efi = dir.join("efi");
+    std::fs::create_dir_all(&efi)?;
+    let entries = Entries::new(&efi);
+    entries.check_space(offer.version, targets.targets[&offer.uki].length)?;
+    let running = active.map_or(offer.version, |(version, _)| *version);
+    entries.retire(running, offer.version)?;
+    let active = active.map(|(_, active)| active);
     let remote = Remote {
         transport,
         verified: &verified,
