@@ -6,7 +6,7 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,7 +56,26 @@ struct Parameters {
 
 #[derive(Deserialize)]
 struct Found {
+    #[serde(default)]
+    ifindex: u32,
     address: Vec<u8>,
+}
+
+impl Found {
+    /// With port 0: the URL's is put in its place.
+    fn address(self) -> Option<SocketAddr> {
+        if let Ok(v4) = <[u8; 4]>::try_from(&*self.address) {
+            return Some(SocketAddr::new(IpAddr::from(v4), 0));
+        }
+        let v6 = Ipv6Addr::from(<[u8; 16]>::try_from(&*self.address).ok()?);
+        // Such an address means nothing without its interface.
+        let scope = if v6.is_unicast_link_local() {
+            self.ifindex
+        } else {
+            0
+        };
+        Some(SocketAddrV6::new(v6, 0, 0, scope).into())
+    }
 }
 
 impl Resolver {
@@ -66,7 +85,10 @@ impl Resolver {
         }
     }
 
-    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+    pub async fn addresses(
+        &self,
+        name: &str,
+    ) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
         let stream = match UnixStream::connect(&*self.socket).await {
             Ok(stream) => stream,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -97,32 +119,21 @@ async fn exchange(mut stream: UnixStream, name: &str) -> io::Result<Vec<u8>> {
     Ok(reply)
 }
 
-fn parse(reply: &[u8]) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+fn parse(reply: &[u8]) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
     let reply: Reply = serde_json::from_slice(reply)?;
     if let Some(error) = reply.error {
         let last = error.rsplit('.').next().unwrap_or_default();
         return Err(Failure::Refused(last.to_string()).into());
     }
-    let address = |found: Found| -> Option<IpAddr> {
-        match found.address.len() {
-            4 => <[u8; 4]>::try_from(found.address).ok().map(IpAddr::from),
-            _ => <[u8; 16]>::try_from(found.address).ok().map(IpAddr::from),
-        }
-    };
-    Ok(reply
-        .parameters
-        .addresses
-        .into_iter()
-        .filter_map(address)
-        .collect())
+    let found = reply.parameters.addresses.into_iter();
+    Ok(found.filter_map(Found::address).collect())
 }
 
-async fn by_the_c_library(name: &str) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+async fn by_the_c_library(name: &str) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
     if cfg!(target_feature = "crt-static") {
         return Err(Failure::NotThere.into());
     }
-    let found = tokio::net::lookup_host((name, 0)).await?;
-    Ok(found.map(|address| address.ip()).collect())
+    Ok(tokio::net::lookup_host((name, 0)).await?.collect())
 }
 
 impl Resolve for Resolver {
@@ -130,9 +141,7 @@ impl Resolve for Resolver {
         let resolver = self.clone();
         Box::pin(async move {
             let found = resolver.addresses(name.as_str()).await?;
-            // The port is that of the URL.
-            let addresses = found.into_iter().map(|ip| SocketAddr::new(ip, 0));
-            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs)
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
@@ -143,7 +152,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     /// Serves one call with this reply, and returns what was asked and what came of it.
-    async fn ask(reply: &str) -> (serde_json::Value, Result<Vec<IpAddr>, String>) {
+    async fn ask(reply: &str) -> (serde_json::Value, Result<Vec<SocketAddr>, String>) {
         let dir = tempfile::tempdir().expect("temp dir");
         let socket = dir.path().join("resolve");
         let listener = UnixListener::bind(&socket).expect("socket");
@@ -165,12 +174,14 @@ mod tests {
     async fn names_are_resolved_by_resolved() {
         let reply = "{\"parameters\":{\"addresses\":[{\"ifindex\":2,\"family\":2,\
                      \"address\":[192,0,2,7]},{\"family\":10,\"address\":\
-                     [32,1,13,184,0,0,0,0,0,0,0,0,0,0,0,5]},{\"address\":[1]}],\
+                     [32,1,13,184,0,0,0,0,0,0,0,0,0,0,0,5]},{\"ifindex\":3,\"address\":\
+                     [254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,2]},{\"address\":[1]}],\
                      \"name\":\"node.example\",\"flags\":1}}\0";
         let (call, found) = ask(reply).await;
         assert_eq!(call["method"], METHOD);
         assert_eq!(call["parameters"]["name"], "node.example");
-        let expected = ["192.0.2.7", "2001:db8::5"].map(|text| text.parse().expect("address"));
+        let expected = ["192.0.2.7:0", "[2001:db8::5]:0", "[fe80::2%3]:0"];
+        let expected = expected.map(|text| text.parse().expect("address"));
         assert_eq!(found, Ok(expected.to_vec()));
     }
 
