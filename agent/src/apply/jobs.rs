@@ -15,6 +15,8 @@ use super::write::Change;
 use crate::systemd::Job;
 
 const BOOT_TARGET: &str = "multi-user.target";
+/// Runs this very program, and would be stopped by its own restart.
+const OWN_SERVICE: &str = "strake-config.service";
 const UNIT_DIRS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
     let reload = changes
         .iter()
         .any(|change| is_below_any(&change.path, &UNIT_DIRS));
-    let mut jobs: Vec<(Job, String)> = services_of_files(changes);
+    let mut jobs = services_of_files(changes);
     for unit in plan
         .units
         .iter()
@@ -67,6 +69,11 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
             Occasion::Boot { .. } => Due::Nothing,
         };
         jobs.extend(job(unit, changed, due).map(|job| (job, unit.name.clone())));
+    }
+    for order in services_of_drop_ins(plan, changes) {
+        if !jobs.contains(&order) {
+            jobs.push(order);
+        }
     }
     for number in 0..plan.scripts.len() {
         let name = script::unit_name(number);
@@ -131,6 +138,7 @@ fn services_of_files(changes: &[Change]) -> Vec<(Job, String)> {
             Job::TryRestart,
             "systemd-timesyncd.service",
         ),
+        ("/etc/docker/daemon.json", Job::TryRestart, "docker.service"),
     ];
     let mut jobs = Vec::new();
     for (dir, job, service) in readers {
@@ -141,6 +149,25 @@ fn services_of_files(changes: &[Change]) -> Vec<(Job, String)> {
         }
     }
     jobs
+}
+
+/// Services that the plan does not list but changes, such as for a proxy.
+fn services_of_drop_ins(plan: &Plan, changes: &[Change]) -> Vec<(Job, String)> {
+    let dirs = changes.iter().filter_map(|change| {
+        let dir = change.path.parent()?;
+        let above = dir.parent()?;
+        let is_known = UNIT_DIRS.iter().any(|known| above == Path::new(known));
+        dir.file_name()?
+            .to_str()?
+            .strip_suffix(".d")
+            .filter(|_| is_known)
+    });
+    let listed = |name: &&str| plan.units.iter().any(|unit| unit.name == *name);
+    let names: BTreeSet<&str> = dirs
+        .filter(|name| !listed(name) && *name != OWN_SERVICE)
+        .collect();
+    let restart = |name: &str| (Job::TryRestart, name.to_string());
+    names.into_iter().map(restart).collect()
 }
 
 fn is_below_any(path: &Path, dirs: &[&str]) -> bool {
@@ -282,6 +309,19 @@ mod tests {
         let both = ["restart a.service", "start multi-user.target"];
         assert_eq!(orders_for(&[DROP_IN, LINK]), both);
         assert_eq!(orders_for(&["/etc/motd"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn services_that_the_plan_only_adds_to_are_restarted_too() {
+        let files = [
+            "/etc/systemd/system/docker.service.d/20-proxy.conf",
+            "/etc/systemd/system/strake-config.service.d/20-proxy.conf",
+            "/etc/docker/daemon.json",
+            "/etc/systemd/system/multi-user.target.wants/b.service",
+        ];
+        let none = unit("other.service", None, Enable::Keep, Phase::BeforeBoot);
+        let expected = ["reload units", "try-restart docker.service"];
+        check(none, &files, None, &expected);
     }
 
     #[test]
