@@ -34,6 +34,8 @@ pub enum UnitRule {
     Enable(String),
     Mask(String),
     Default(String),
+    /// The first no longer starts before the second.
+    Unorder(String, String),
 }
 
 type Files = BTreeMap<String, (bool, Vec<u8>)>;
@@ -178,6 +180,9 @@ fn parse_unit(words: &[&str]) -> Option<UnitRule> {
         ["enable", name] => Some(UnitRule::Enable((*name).to_owned())),
         ["mask", name] => Some(UnitRule::Mask((*name).to_owned())),
         ["default", name] => Some(UnitRule::Default((*name).to_owned())),
+        ["unorder", name, later] => {
+            Some(UnitRule::Unorder((*name).to_owned(), (*later).to_owned()))
+        }
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! Enables and masks units by the links that `systemctl` would make in the default /etc.
+//! Enables and masks units by the links that `systemctl` would make in the default /etc, and takes
+//! orderings out of the packages' units, which no drop-in can.
 
 use anyhow::{Context, Result};
 
@@ -33,8 +34,39 @@ pub(super) fn apply(tree: &mut Tree, rules: &[UnitRule]) -> Result<()> {
                     Node::symlink(&format!("/{file}")),
                 );
             }
+            UnitRule::Unorder(name, later) => unorder(tree, name, later)?,
         }
     }
+    Ok(())
+}
+
+fn unorder(tree: &mut Tree, name: &str, later: &str) -> Result<()> {
+    let file = find(tree, name)?;
+    let text = tree
+        .read(&file)
+        .with_context(|| format!("reading {file}"))?;
+    let text = String::from_utf8_lossy(&text);
+    let mut found = false;
+    let mut keep = |word: &&str| {
+        found |= *word == later;
+        *word != later
+    };
+    let mut edited = String::with_capacity(text.len());
+    for line in text.lines() {
+        match line.strip_prefix("Before=") {
+            Some(words) => {
+                let kept: Vec<&str> = words.split_whitespace().filter(&mut keep).collect();
+                edited.extend(["Before=", &kept.join(" ")]);
+            }
+            None => edited.push_str(line),
+        }
+        edited.push('\n');
+    }
+    if !found {
+        let text = format!("units.txt: {name} is not ordered before {later}");
+        return Err(BadInput(text).into());
+    }
+    tree.insert(&file, Node::file(0o644, edited.as_bytes()));
     Ok(())
 }
 
@@ -201,6 +233,20 @@ mod tests {
             UnitRule::Default("multi-user.target".into()),
             &[("default.target", target)],
         );
+    }
+
+    #[test]
+    fn an_ordering_is_taken_out_and_nothing_else() {
+        let mut tree = tree();
+        let path = format!("{VENDOR}/slow.service");
+        let text = "[Unit]\nBefore=a.target b.target\nAfter=a.target\n";
+        tree.insert(&path, Node::file(0o644, text.as_bytes()));
+        let rule = |later: &str| UnitRule::Unorder("slow.service".into(), later.into());
+        apply(&mut tree, &[rule("a.target")]).unwrap();
+        let edited = tree.read(&path).unwrap();
+        assert_eq!(edited, b"[Unit]\nBefore=b.target\nAfter=a.target\n");
+        let error = apply(&mut tree, &[rule("a.target")]).unwrap_err();
+        assert!(error.is::<BadInput>(), "{error:#}");
     }
 
     #[test]
