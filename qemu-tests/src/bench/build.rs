@@ -84,7 +84,7 @@ fn sizes(site: &Site<'_>) -> Result<Vec<Row>> {
 fn initrd(site: &Site<'_>, uki: &Path) -> Result<f64> {
     let mut inspect = site.tools.command("ukify");
     let told: Value =
-        serde_json::from_str(&run(inspect.args(["inspect", "--json=short"]).arg(uki))?)?;
+        serde_json::from_str(&run(inspect.arg("inspect").arg(uki).arg("--json=short"))?)?;
     let size = told[".initrd"]["size"]
         .as_u64()
         .context("ukify knows no size of .initrd")?;

@@ -35,11 +35,25 @@ RemainAfterExit=yes
 ExecStart=/bin/true
 ";
 
+/// Says so on the console, so that nobody has to log in, and thereby slow the boot, to find out.
+/// The same unit is in Strake's cloud-config.
+const ANNOUNCEMENT: &str = "\
+[Unit]
+Description=The end of the boot
+After=boot-complete.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo boot is complete > /dev/console'
+";
+
 /// Runs in the new root's directory, given as `$1`.
 const SETTLE: &str = "\
 set -e
 cd \"$1\"
 cp \"$READY\" etc/systemd/system/reference-ready.service
+cp \"$ANNOUNCEMENT\" etc/systemd/system/announcement.service
+mkdir -p etc/systemd/system/boot-complete.target.wants
+ln -s ../announcement.service etc/systemd/system/boot-complete.target.wants/
 mkdir -p etc/systemd/system/boot-complete.target.requires etc/systemd/system/cloud-init.target.wants
 ln -s ../reference-ready.service etc/systemd/system/boot-complete.target.requires/
 ln -s /usr/lib/systemd/system/boot-complete.target etc/systemd/system/cloud-init.target.wants/
@@ -52,7 +66,9 @@ chroot . systemctl -q disable etcd || true
 /// The disk image; made once for each list of packages.
 pub(super) fn disk(site: &Site<'_>) -> Result<PathBuf> {
     let packages = packages(site)?;
-    let digest = Sha256::digest(format!("{packages:?}{READY}{SETTLE}{KERNEL_OPTIONS}"));
+    let digest = Sha256::digest(format!(
+        "{packages:?}{READY}{ANNOUNCEMENT}{SETTLE}{KERNEL_OPTIONS}"
+    ));
     let name: String = digest[..8]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -90,8 +106,14 @@ fn packages(site: &Site<'_>) -> Result<Vec<String>> {
 
 fn make(site: &Site<'_>, directory: &Path, packages: &[String]) -> Result<()> {
     let root = directory.join("root");
-    let (ready, settle) = (directory.join("ready.service"), directory.join("settle"));
+    let file = |name: &str| directory.join(name);
+    let (ready, announcement, settle) = (
+        file("ready.service"),
+        file("announcement.service"),
+        file("settle"),
+    );
     fs::write(&ready, READY)?;
+    fs::write(&announcement, ANNOUNCEMENT)?;
     fs::write(&settle, SETTLE)?;
     let mut command = Command::new("mmdebstrap");
     command
@@ -103,6 +125,7 @@ fn make(site: &Site<'_>, directory: &Path, packages: &[String]) -> Result<()> {
         .arg(format!("--include={}", packages.join(",")))
         .arg(format!("--customize-hook=sh {} \"$1\"", settle.display()))
         .env("READY", &ready)
+        .env("ANNOUNCEMENT", &announcement)
         .arg("trixie")
         .arg(&root)
         .args(sources(site)?);
