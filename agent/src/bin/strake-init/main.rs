@@ -22,6 +22,7 @@ mod block;
 mod cmdline;
 mod console;
 mod device_mapper;
+mod device_nodes;
 mod failure;
 mod machine_id;
 mod modules;
@@ -73,8 +74,10 @@ fn boot() -> Result<Infallible> {
             .open_verity(&options.root_hash)
             .with_context(|| found.to_string())
     })?;
-    timeline.run(Step::Root, |_| {
-        root::build_and_enter(&usr).with_context(|| found.to_string())
+    timeline.run(Step::Root, |timeline| {
+        root::build_and_enter(&usr).with_context(|| found.to_string())?;
+        device_nodes::make(timeline);
+        Ok(())
     })?;
     timeline.run(Step::Partitions, |timeline| {
         mounts::partitions(&found, timeline)
