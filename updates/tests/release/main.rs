@@ -2,4 +2,5 @@
 
 mod commands;
 mod install;
+mod keys;
 mod workshop;

@@ -1,5 +1,6 @@
 //! A publisher's desk in a temporary directory: the built program, keys, and made-up releases.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -209,3 +210,24 @@ pub(crate) fn blank(path: &Path, length: u64) -> File {
     file.set_len(length).unwrap();
     file
 }
+
+pub(crate) fn small(seed: u64) -> Made {
+    make(noise(seed, 40 * 4096), noise(seed + 1000, 10_000))
+}
+
+/// Every file of a directory with its content.
+pub(crate) fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let content = fs::read(&path).unwrap();
+            found.insert(path, content);
+        }
+    }
+    found
+}
+
+pub(crate) const VERIFY: &str = "verify repo --root repo/metadata/1.root.json";
