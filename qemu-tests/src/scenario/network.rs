@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::runner::BOOT_LIMIT;
 use super::{Check, Extent, How, Scenario, Stage};
-use crate::machine::{Machine, MachineSpec, make_private, socket_directory};
+use crate::machine::{Machine, MachineSpec, make_private};
 use crate::switch::{self, Control, Request, port_socket};
 use crate::wait::Deadline;
 
@@ -47,7 +47,7 @@ strake:
 ";
 
 fn spec(stage: &Stage, number: u8) -> Result<MachineSpec> {
-    let sockets = socket_directory(&stage.directory("network"));
+    let sockets = stage.switch_sockets();
     let mac = format!("52:54:00:09:01:{number:02x}");
     let user_data = USER_DATA
         .replace("{{number}}", &number.to_string())
@@ -61,7 +61,7 @@ fn spec(stage: &Stage, number: u8) -> Result<MachineSpec> {
 }
 
 fn start(stage: &Stage) -> Result<Machine> {
-    let sockets = socket_directory(&stage.directory("network"));
+    let sockets = stage.switch_sockets();
     make_private(&sockets)?;
     serve(&sockets);
     stage.start(spec(stage, 1)?)
@@ -75,7 +75,7 @@ fn serve(sockets: &Path) {
 
 fn reach_each_other(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut two = stage.start(spec(stage, 2)?)?;
-    let sockets = socket_directory(&stage.directory("network"));
+    let sockets = stage.switch_sockets();
     let mut control = Control::connect(&sockets).context("reaching the switch")?;
     let deadline = Deadline::seconds(BOOT_LIMIT);
 

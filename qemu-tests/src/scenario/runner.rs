@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::{Check, How, Scenario};
 use crate::image::Image;
-use crate::machine::{Machine, MachineSpec};
+use crate::machine::{Machine, MachineSpec, socket_directory};
 use crate::registry::Registry;
 use crate::ring::{Totals, Verdict, is_wanted, report};
 use crate::ssh::KeyPair;
@@ -80,6 +80,11 @@ impl Stage {
         Ok(registry)
     }
 
+    /// Of the switch that a scenario with several machines runs.
+    pub fn switch_sockets(&self) -> PathBuf {
+        socket_directory(&self.directory)
+    }
+
     fn registry_record(&self) -> PathBuf {
         registry_record(&self.directory)
     }
@@ -87,6 +92,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.switch_sockets());
         if let Some(registry) = self.registry.take() {
             // The next run ends it, should this fail.
             let _ = registry.stop();
