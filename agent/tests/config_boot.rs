@@ -110,6 +110,8 @@ fn files_below_var_follow_once_it_is_mounted() {
     let machine = Machine::with_config(&full());
     machine.boot();
     assert!(machine.path("run/strake/config/waiting-for-var").exists());
+    let link = machine.path("run/systemd/system/multi-user.target.wants/strake-config.service");
+    assert!(!link.is_symlink(), "nothing waits for the network");
     let run = machine.strake(&["config", "apply", "--after-var"]);
     assert_eq!(
         (run.code, run.out.as_str()),

@@ -131,6 +131,8 @@ fn the_first_boot_gets_everything_in_the_network_phase_and_the_next_starts_with_
     assert_eq!(machine.record()["outcome"], "default");
     let waiting = machine.path("run/strake/config/waiting-for-network");
     assert!(waiting.exists());
+    let link = machine.path("run/systemd/system/multi-user.target.wants/strake-config.service");
+    assert!(link.is_symlink(), "the boot has a network phase");
 
     let run = machine.network();
     assert_eq!(run.code, 0, "{}", run.err);

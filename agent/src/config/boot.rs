@@ -200,13 +200,16 @@ impl Candidate<'_> {
 fn later(plan: &Plan, sources: &Sources) -> Result<Tree> {
     let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
     let asks = (!sources.remotes.is_empty()).then(Vec::new);
+    let network = waits(Phase::Network).or(asks);
+    let service = match network {
+        Some(_) => Node::link(record::NETWORK_SERVICE),
+        None => Node::Absent,
+    };
     let nodes = [
         (drive::KEPT, private(kept(sources.drive.as_ref())?)),
         (record::WAITING_VAR, private(waits(Phase::AfterVar))),
-        (
-            record::WAITING_NETWORK,
-            private(waits(Phase::Network).or(asks)),
-        ),
+        (record::WAITING_NETWORK, private(network)),
+        (record::NETWORK_LINK, service),
     ];
     Ok(nodes.map(|(path, node)| (PathBuf::from(path), node)).into())
 }

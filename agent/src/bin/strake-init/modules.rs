@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::{Condvar, Mutex};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
@@ -27,25 +28,78 @@ pub(crate) fn load_listed(timeline: &mut Timeline) -> Result<()> {
             "{name} is not in modules.dep: taken as built in"
         ));
     }
-    let mut without_hardware = BTreeSet::new();
-    for file in &order.files {
-        // It would fail too, with a screenful of unknown symbols from the kernel.
-        if order
-            .needs(file)
-            .any(|needed| without_hardware.contains(needed))
-        {
-            without_hardware.insert(*file);
-            continue;
-        }
-        match load(&directory.join(file)) {
-            Ok(Loaded::Yes) => {}
-            Ok(Loaded::NoHardware) => {
-                without_hardware.insert(*file);
-            }
-            Err(error) => timeline.warn(format_args!("loading {file}: {error:#}")),
-        }
+    for warning in load_all(&order, |file| load(&directory.join(file))) {
+        timeline.warn(warning);
     }
     Ok(())
+}
+
+/// Two at once, since most of the time goes into one processor's work for one module; each after
+/// those it needs. Says what went wrong.
+fn load_all(order: &Order<'_>, load: impl Fn(&str) -> Result<Loaded> + Sync) -> Vec<String> {
+    let progress = Mutex::new(Progress::default());
+    let changed = Condvar::new();
+    let work = || {
+        let mut state = progress.lock().expect("no loader panics");
+        while state.started.len() < order.files.len() {
+            let Some(file) = state.next(order) else {
+                state = changed.wait(state).expect("no loader panics");
+                continue;
+            };
+            state.started.insert(file);
+            // It would fail too, with a screenful of unknown symbols from the kernel.
+            let in_vain = order.needs(file).any(|need| state.useless.contains(need));
+            drop(state);
+            let loaded = match in_vain {
+                true => Ok(Loaded::NoHardware),
+                false => load(file),
+            };
+            state = progress.lock().expect("no loader panics");
+            state.done.insert(file);
+            match loaded {
+                Ok(Loaded::Yes) => {}
+                Ok(Loaded::NoHardware) => drop(state.useless.insert(file)),
+                Err(error) => state.warnings.push(format!("loading {file}: {error:#}")),
+            }
+            changed.notify_all();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    progress.into_inner().expect("no loader panics").warnings
+}
+
+#[derive(Default)]
+struct Progress<'a> {
+    started: BTreeSet<&'a str>,
+    done: BTreeSet<&'a str>,
+    /// Found no hardware, or need one that did not.
+    useless: BTreeSet<&'a str>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Progress<'a> {
+    /// The first that waits for nothing. While some are being loaded there may be none; with none
+    /// being loaded there is one, because each file stands behind those it needs.
+    fn next(&self, order: &Order<'a>) -> Option<&'a str> {
+        let idle = self.started.len() == self.done.len();
+        let ready = |file: &str| order.needs(file).all(|need| self.is_settled(order, need));
+        let waiting = || {
+            order
+                .files
+                .iter()
+                .filter(|file| !self.started.contains(*file))
+        };
+        let found = waiting().find(|file| ready(file));
+        // A cycle in modules.dep: the kernel decides.
+        found.or_else(|| waiting().next().filter(|_| idle)).copied()
+    }
+
+    fn is_settled(&self, order: &Order<'a>, need: &str) -> bool {
+        self.done.contains(need) || !order.files.contains(&need)
+    }
 }
 
 enum Loaded {
@@ -171,6 +225,46 @@ no colon here
     fn names_that_are_built_in_are_set_aside() {
         check("ext4\nerofs\nvirtio_pci", "lz4 erofs", "ext4 virtio_pci");
         check("", "", "");
+    }
+
+    #[track_caller]
+    fn check_loading(list: &str, useless: &[&str]) -> Vec<String> {
+        let order = Order::of(DEPENDENCIES, list);
+        let log = Mutex::new(Vec::new());
+        let warnings = load_all(&order, |file| {
+            let name = module_name(file);
+            log.lock().unwrap().push(name.clone());
+            match useless.contains(&name.as_str()) {
+                true => Ok(Loaded::NoHardware),
+                false => Ok(Loaded::Yes),
+            }
+        });
+        assert_eq!(warnings, [""; 0]);
+        log.into_inner().unwrap()
+    }
+
+    #[test]
+    fn two_loaders_keep_what_is_needed_before_what_needs_it() {
+        for _ in 0..200 {
+            let log = check_loading("dm-verity\nerofs", &[]);
+            let place = |name: &str| log.iter().position(|other| other == name).unwrap();
+            assert_eq!(log.len(), 5);
+            assert!(place("dm_mod") < place("dm_bufio") && place("dm_bufio") < place("dm_verity"));
+            assert!(place("lz4") < place("erofs"));
+        }
+    }
+
+    #[test]
+    fn what_needs_a_module_without_hardware_is_not_tried() {
+        assert_eq!(
+            check_loading("dm-verity", &["dm_bufio"]),
+            ["dm_mod", "dm_bufio"]
+        );
+    }
+
+    #[test]
+    fn loading_ends_with_a_cycle_too() {
+        assert_eq!(check_loading("a\nself", &[]).len(), 4);
     }
 
     #[test]
