@@ -103,6 +103,21 @@ fn everything_is_in_place_before_systemd_starts() {
 }
 
 #[test]
+fn a_boot_has_a_network_phase_only_when_something_waits_for_it() {
+    if !is_root() {
+        return;
+    }
+    let plain = "write_files:\n  - path: /etc/a\n    content: b\n";
+    let waiting = "write_files:\n  - path: /etc/a\n    content: $private_ipv4\n";
+    for (config, expected) in [(plain, false), (waiting, true)] {
+        let machine = Machine::with_config(&format!("#cloud-config\n{config}"));
+        machine.boot();
+        let link = "run/systemd/system/multi-user.target.wants/strake-config.service";
+        assert_eq!(machine.path(link).is_symlink(), expected, "{config}");
+    }
+}
+
+#[test]
 fn files_below_var_follow_once_it_is_mounted() {
     if !is_root() {
         return;
@@ -110,8 +125,6 @@ fn files_below_var_follow_once_it_is_mounted() {
     let machine = Machine::with_config(&full());
     machine.boot();
     assert!(machine.path("run/strake/config/waiting-for-var").exists());
-    let link = machine.path("run/systemd/system/multi-user.target.wants/strake-config.service");
-    assert!(!link.is_symlink(), "nothing waits for the network");
     let run = machine.strake(&["config", "apply", "--after-var"]);
     assert_eq!(
         (run.code, run.out.as_str()),

@@ -80,6 +80,14 @@ impl Bus {
         })
     }
 
+    async fn read_active(&self, name: &str) -> zbus::Result<Active> {
+        let path = self.manager.load_unit(name).await?;
+        let interface = InterfaceName::try_from(UNIT)?;
+        let properties = self.properties(path).await?;
+        let state = properties.get(interface, "ActiveState").await?;
+        Ok(Active::from(String::try_from(state)?.as_str()))
+    }
+
     async fn read_boot_times(&self) -> zbus::Result<BootTimes> {
         let path = OwnedObjectPath::try_from(MANAGER_PATH)?;
         let properties = self.properties(path).await?;
@@ -127,6 +135,10 @@ fn ask(what: &str) -> impl FnOnce(zbus::Error) -> Error {
 impl Units for Bus {
     async fn unit(&self, name: &str) -> Result<Unit, Error> {
         self.read_unit(name).await.map_err(ask(name))
+    }
+
+    async fn active(&self, name: &str) -> Result<Active, Error> {
+        self.read_active(name).await.map_err(ask(name))
     }
 
     async fn failed(&self) -> Result<Vec<Unit>, Error> {

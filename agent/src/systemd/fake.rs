@@ -56,6 +56,10 @@ pub fn of_image(name: &str, active: Active) -> Unit {
 }
 
 impl Units for Fake {
+    async fn active(&self, name: &str) -> Result<Active, Error> {
+        Ok(self.unit(name).await?.active)
+    }
+
     async fn unit(&self, name: &str) -> Result<Unit, Error> {
         let unknown = || Unit {
             loaded: false,

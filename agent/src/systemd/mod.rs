@@ -124,6 +124,9 @@ impl Job {
 pub trait Units {
     async fn unit(&self, name: &str) -> Result<Unit, Error>;
 
+    /// What `unit` says of this alone, for a tenth of its cost.
+    async fn active(&self, name: &str) -> Result<Active, Error>;
+
     async fn failed(&self) -> Result<Vec<Unit>, Error>;
 
     async fn boot_times(&self) -> Result<BootTimes, Error>;
