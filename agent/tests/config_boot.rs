@@ -103,17 +103,21 @@ fn everything_is_in_place_before_systemd_starts() {
 }
 
 #[test]
-fn a_boot_has_a_network_phase_only_when_something_waits_for_it() {
+fn the_network_holds_up_a_boot_only_when_something_waits_for_it() {
     if !is_root() {
         return;
     }
     let plain = "write_files:\n  - path: /etc/a\n    content: b\n";
     let waiting = "write_files:\n  - path: /etc/a\n    content: $private_ipv4\n";
-    for (config, expected) in [(plain, false), (waiting, true)] {
+    for (config, held_up) in [(plain, false), (waiting, true)] {
         let machine = Machine::with_config(&format!("#cloud-config\n{config}"));
         machine.boot();
-        let link = "run/systemd/system/multi-user.target.wants/strake-config.service";
-        assert_eq!(machine.path(link).is_symlink(), expected, "{config}");
+        let link = |puller: &str| {
+            let path = format!("run/systemd/system/{puller}.wants/strake-config.service");
+            machine.path(&path).is_symlink()
+        };
+        assert_eq!(link("multi-user.target"), held_up, "{config}");
+        assert_eq!(link("systemd-networkd.service"), !held_up, "{config}");
     }
 }
 

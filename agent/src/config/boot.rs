@@ -18,6 +18,8 @@ use crate::apply::{self, Moment};
 use crate::root::Root;
 use crate::source::{Sources, Text, drive};
 
+const ENVIRONMENT: &str = "/etc/environment";
+
 /// A plan to put in force, with what else is written along with it.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
@@ -201,15 +203,19 @@ fn later(plan: &Plan, sources: &Sources) -> Result<Tree> {
     let waits = |phase| plan_waits_for(plan, phase).then(Vec::new);
     let asks = (!sources.remotes.is_empty()).then(Vec::new);
     let network = waits(Phase::Network).or(asks);
-    let service = match network {
-        Some(_) => Node::link(record::NETWORK_SERVICE),
-        None => Node::Absent,
+    let (held_up, beside) = match network {
+        None => (Node::Absent, Node::Absent),
+        Some(_) if sources.remotes.is_empty() && waits_for_environment_only(plan) => {
+            (Node::Absent, Node::link(record::NETWORK_SERVICE))
+        }
+        Some(_) => (Node::link(record::NETWORK_SERVICE), Node::Absent),
     };
     let nodes = [
         (drive::KEPT, private(kept(sources.drive.as_ref())?)),
         (record::WAITING_VAR, private(waits(Phase::AfterVar))),
         (record::WAITING_NETWORK, private(network)),
-        (record::NETWORK_LINK, service),
+        (record::LINK_THAT_HOLDS_UP, held_up),
+        (record::LINK_BESIDE, beside),
     ];
     Ok(nodes.map(|(path, node)| (PathBuf::from(path), node)).into())
 }
@@ -229,6 +235,13 @@ fn private(content: Option<Vec<u8>>) -> Node {
         },
         None => Node::Absent,
     }
+}
+
+/// Every machine has its addresses in this file; the boot need not wait for them.
+fn waits_for_environment_only(plan: &Plan) -> bool {
+    let mut plan = plan.clone();
+    plan.files.retain(|file| file.path != ENVIRONMENT);
+    !plan_waits_for(&plan, Phase::Network)
 }
 
 fn plan_waits_for(plan: &Plan, phase: Phase) -> bool {

@@ -13,9 +13,12 @@ pub const METADATA: &str = "/run/strake/config/metadata";
 /// Exist while the plan has something for the later phases; conditions of their units.
 pub const WAITING_VAR: &str = "/run/strake/config/waiting-for-var";
 pub const WAITING_NETWORK: &str = "/run/strake/config/waiting-for-network";
-/// Only a boot that needs it has the network phase: its service waits until the network is online,
-/// and multi-user.target for it.
-pub const NETWORK_LINK: &str = "/run/systemd/system/multi-user.target.wants/strake-config.service";
+/// The network phase waits until the network is online. Where something of the config waits for it,
+/// multi-user.target does too; otherwise it comes with the network and holds up nothing.
+pub const LINK_THAT_HOLDS_UP: &str =
+    "/run/systemd/system/multi-user.target.wants/strake-config.service";
+pub const LINK_BESIDE: &str =
+    "/run/systemd/system/systemd-networkd.service.wants/strake-config.service";
 pub const NETWORK_SERVICE: &str = "/usr/lib/systemd/system/strake-config.service";
 
 /// How the user's config fared.
