@@ -6,14 +6,16 @@
 //! - Lists of named things are joined by name: users and units field by field, drop-ins by their
 //!   name, mounts by path; a file replaces the one of the same path, but additions
 //!   (`append`) stay behind what they add to.
-//! - Seeds and the mirrors of one registry are an ordered choice: the stronger list replaces.
+//! - Seeds, update windows and the mirrors of one registry are an ordered choice: the stronger list replaces.
 //! - Scripts all run, weaker first.
 
 use std::collections::btree_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::config::{Config, Health, Oem, Setting, Unit, Update, User, WriteFile, Written};
+use crate::config::{
+    Config, Health, Oem, Setting, Unit, Update, UpdateLimits, User, WriteFile, Written,
+};
 
 /// Merges layers, the weakest first. No layer is an empty config.
 pub fn merge(layers: Vec<Config>) -> Config {
@@ -75,6 +77,7 @@ fn over(weak: Config, strong: Config) -> Config {
         merged.strake.cluster.seeds = strong.strake.cluster.seeds;
     }
     merge_health(&mut merged.strake.health, strong.strake.health);
+    merge_update(&mut merged.strake.update, strong.strake.update);
     replace(
         &mut merged.strake.addresses.public,
         strong.strake.addresses.public,
@@ -175,6 +178,16 @@ fn merge_health(weak: &mut Health, strong: Health) {
     replace(&mut weak.deadline, strong.deadline);
 }
 
+/// Windows are one statement about when, not a collection.
+fn merge_update(weak: &mut UpdateLimits, strong: UpdateLimits) {
+    replace(&mut weak.poll_interval, strong.poll_interval);
+    replace(&mut weak.bandwidth, strong.bandwidth);
+    replace(&mut weak.cpu_percent, strong.cpu_percent);
+    if !strong.windows.is_empty() {
+        weak.windows = strong.windows;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +272,15 @@ mod tests {
             "strake: {cluster: {name: l, seeds: [10.0.0.1]}}\nregistry_mirrors: {a: [http://x], b: [http://y]}",
             "strake: {cluster: {seeds: [10.0.0.2]}}\nregistry_mirrors: {a: [http://z]}",
             "strake: {cluster: {name: l, seeds: [10.0.0.2]}}\nregistry_mirrors: {a: [http://z], b: [http://y]}",
+        );
+    }
+
+    #[test]
+    fn limits_of_updates_are_merged_one_by_one() {
+        check_merge(
+            "strake: {update: {bandwidth: 1M, windows: [{start: '04:00', length: 1h}]}}",
+            "strake: {update: {cpu_percent: 5, windows: [{start: '05:00', length: 2h}]}}",
+            "strake: {update: {bandwidth: 1M, cpu_percent: 5, windows: [{start: '05:00', length: 2h}]}}",
         );
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::findings::{Findings, Path};
 use super::view::View;
-use crate::config::{AddressSources, Cluster, Health, Strake};
+use crate::config::{AddressSources, Cluster, Health, Strake, UpdateLimits, Window};
 use crate::problem::{Level, Rule};
-use crate::schema::duration;
+use crate::schema::{duration, size};
 
 const DEFAULT_SETTLE: Duration = Duration::from_secs(30);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(600);
@@ -19,6 +19,7 @@ pub(super) fn read(root: View<'_>, out: &mut Findings<'_>) -> Strake {
     Strake {
         cluster: cluster(view, &path.key("cluster"), out),
         health: health(view, &path.key("health"), out),
+        update: update(view),
         addresses: addresses(view),
     }
 }
@@ -83,6 +84,24 @@ fn health(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Health {
         .hint("set a longer deadline, such as 10m");
     }
     health
+}
+
+fn update(strake: View<'_>) -> UpdateLimits {
+    let Some(view) = strake.map("update") else {
+        return UpdateLimits::default();
+    };
+    let windows = view.views("windows").filter_map(|(_, window)| {
+        Some(Window {
+            start: window.string("start")?,
+            length: window.text("length").and_then(duration)?,
+        })
+    });
+    UpdateLimits {
+        poll_interval: view.text("poll_interval").and_then(duration),
+        bandwidth: view.text("bandwidth").and_then(size),
+        cpu_percent: view.text("cpu_percent").and_then(|text| text.parse().ok()),
+        windows: windows.collect(),
+    }
 }
 
 fn addresses(strake: View<'_>) -> AddressSources {

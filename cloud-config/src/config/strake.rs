@@ -6,6 +6,7 @@ use serde::Serialize;
 pub struct Strake {
     pub cluster: Cluster,
     pub health: Health,
+    pub update: UpdateLimits,
     pub addresses: AddressSources,
 }
 
@@ -21,6 +22,23 @@ pub struct Health {
     pub require: Vec<String>,
     pub settle: Option<Duration>,
     pub deadline: Option<Duration>,
+}
+
+/// How updates are looked for and fetched; what is not set is left to the updater.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UpdateLimits {
+    pub poll_interval: Option<Duration>,
+    /// Bytes a second.
+    pub bandwidth: Option<u64>,
+    pub cpu_percent: Option<u8>,
+    pub windows: Vec<Window>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Window {
+    /// `HH:MM`, or a weekday before it.
+    pub start: String,
+    pub length: Duration,
 }
 
 /// Where the address variables come from when no metadata gives them: an interface or a CIDR.

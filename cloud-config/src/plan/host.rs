@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::escape::{unit_value, unit_word};
 use super::{Body, FileSpec};
-use crate::config::{CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Swap, Unit};
+use crate::config::{
+    CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Swap, Unit, UpdateLimits, Window,
+};
 use crate::unit_name::escape_path;
 
 /// What all certificates together are in; every TLS library of the image reads it.
@@ -39,6 +41,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     files.extend(modules(&config.kernel_modules));
     files.extend(cluster(&config.strake.cluster));
     files.extend(health(&config.strake.health));
+    files.extend(update(&config.strake.update));
     files
 }
 
@@ -126,6 +129,32 @@ fn health(health: &Health) -> Option<FileSpec> {
         format!("{value}\n"),
         "strake.health",
     ))
+}
+
+/// Only what is set: the updater knows its own defaults.
+fn update(limits: &UpdateLimits) -> Option<FileSpec> {
+    let mut value = serde_json::Map::new();
+    if let Some(interval) = limits.poll_interval {
+        value.insert("poll_interval_seconds".into(), json!(interval.as_secs()));
+    }
+    if let Some(bytes) = limits.bandwidth {
+        value.insert("bandwidth".into(), json!(bytes));
+    }
+    if let Some(percent) = limits.cpu_percent {
+        value.insert("cpu_percent".into(), json!(percent));
+    }
+    if !limits.windows.is_empty() {
+        let window = |window: &Window| json!({"start": window.start, "length_seconds": window.length.as_secs()});
+        let windows: Vec<_> = limits.windows.iter().map(window).collect();
+        value.insert("windows".into(), json!(windows));
+    }
+    (!value.is_empty()).then(|| {
+        FileSpec::text(
+            "/etc/strake/update.json",
+            format!("{}\n", serde_json::Value::Object(value)),
+            "strake.update",
+        )
+    })
 }
 
 fn duration(duration: Duration) -> String {

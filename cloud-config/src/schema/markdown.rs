@@ -26,8 +26,8 @@ not yet known waits for the network; nothing else does.
 
 The configs of image, vendor (OEM) and user are merged in this order. A single value of the later
 replaces that of the earlier. Lists of plain values are joined; users, units, drop-ins, mounts and
-modules are joined by name; a file replaces the one of its path. `strake.cluster.seeds` and the
-mirrors of one registry are replaced as a whole.
+modules are joined by name; a file replaces the one of its path. `strake.cluster.seeds`,
+`strake.update.windows` and the mirrors of one registry are replaced as a whole.
 
 ## Example
 

@@ -20,6 +20,12 @@ static KEYS: &[Key] = &[
     )
     .example("{deadline: 5m}"),
     key(
+        "update",
+        Kind::Map(&UPDATE),
+        "How this machine looks for updates and fetches them; group and server are `coreos.update`'s.",
+    )
+    .example("{bandwidth: 2M}"),
+    key(
         "addresses",
         Kind::Map(&ADDRESSES),
         "Where the address variables come from when no metadata gives them.",
@@ -46,6 +52,40 @@ static HEALTH_KEYS: &[Key] = &[
     key("require", Kind::List(&Kind::Text(&format::SYSTEM_UNIT)), "Units that must be active, beside those every machine needs.").example("[docker.service]"),
     key("for", Kind::Text(&format::DURATION_OR_NONE), "How long all of it must hold without a break; `0s` is satisfied at once.").default("30s").example("10s"),
     key("deadline", Kind::Text(&format::DURATION), "How long after the start of the boot it may take at most; then the machine reboots and may fall back. Longer than `for`.").default("10m").example("5m"),
+];
+
+static UPDATE: Table = Table {
+    name: "update",
+    keys: UPDATE_KEYS,
+};
+
+static UPDATE_KEYS: &[Key] = &[
+    key("poll_interval", Kind::Text(&format::POLL_INTERVAL), "Time between two looks at the server, from 1m to 24h; each is moved by up to a tenth.").default("45m").example("2h"),
+    key("bandwidth", Kind::Text(&format::RATE), "Most bytes a second that a download takes, at least 16K; units K, M, G are powers of 1024.").default("no limit").example("2M"),
+    key("cpu_percent", Kind::Integer { min: 1, max: 100 }, "Most of one processor that an installation takes, in percent from 1 to 100.").default("100").example("50"),
+    key("windows", Kind::List(&Kind::Map(&WINDOW)), "When downloads may run; outside of them the machine only looks. Local time.").default("always").example("[{start: Thu 04:00, length: 1h}]"),
+];
+
+static WINDOW: Table = Table {
+    name: "window",
+    keys: WINDOW_KEYS,
+};
+
+static WINDOW_KEYS: &[Key] = &[
+    key(
+        "start",
+        Kind::Text(&format::WINDOW_START),
+        "`HH:MM`, each day, or with a weekday before it.",
+    )
+    .required()
+    .example("Thu 04:00"),
+    key(
+        "length",
+        Kind::Text(&format::WINDOW_LENGTH),
+        "How long it lasts, from 1m to 168h.",
+    )
+    .required()
+    .example("1h30m"),
 ];
 
 static ADDRESSES: Table = Table {

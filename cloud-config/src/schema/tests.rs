@@ -98,6 +98,17 @@ fn each_format_takes_the_good_and_refuses_the_bad() {
         &["24:00", "Thursdy 1:00", "4", "a b 1:00", "+4:00"],
     );
     takes(
+        &format::POLL_INTERVAL,
+        &["1m", "24h", "1.5h"],
+        &["59s", "24h1s", "0s", "2"],
+    );
+    takes(
+        &format::WINDOW_LENGTH,
+        &["1m", "168h"],
+        &["30s", "169h", "-1h"],
+    );
+    takes(&format::RATE, &["16K", "2 MiB", "20000"], &["15K", "fast"]);
+    takes(
         &format::HOSTNAME,
         &["a", "node-1.example.com"],
         &["a b", "-a", "a_b c", "a..b"],

@@ -43,29 +43,40 @@ fn is_window_start(text: &str) -> bool {
             .is_some_and(|(hour, minute)| below(hour, 24) && below(minute, 60))
 }
 
-pub(crate) static DURATION: Format = format(
-    "duration",
-    r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
-    |text| {
-        let holds = duration(text).is_some_and(|duration| !duration.is_zero());
-        ensure(
-            holds,
-            "a positive number with unit h, m, s or ms: 30s, 1h30m",
-        )
-    },
-);
+pub(crate) static DURATION: Format = format("duration", GO_DURATION, |text| {
+    let holds = duration(text).is_some_and(|duration| !duration.is_zero());
+    ensure(
+        holds,
+        "a positive number with unit h, m, s or ms: 30s, 1h30m",
+    )
+});
 
 /// As `DURATION`, where none at all makes sense too.
-pub(crate) static DURATION_OR_NONE: Format = format(
-    "duration",
-    r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$",
-    |text| {
-        ensure(
-            duration(text).is_some(),
-            "a number with unit h, m, s or ms: 30s, 1h30m, 0s",
-        )
-    },
-);
+pub(crate) static DURATION_OR_NONE: Format = format("duration", GO_DURATION, |text| {
+    ensure(
+        duration(text).is_some(),
+        "a number with unit h, m, s or ms: 30s, 1h30m, 0s",
+    )
+});
+
+const GO_DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$";
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(crate) static POLL_INTERVAL: Format = format("duration", GO_DURATION, |text| {
+    let most = MINUTE * 60 * 24;
+    ensure(
+        duration(text).is_some_and(|duration| (MINUTE..=most).contains(&duration)),
+        "from 1m to 24h: 45m",
+    )
+});
+
+pub(crate) static WINDOW_LENGTH: Format = format("duration", GO_DURATION, |text| {
+    let week = MINUTE * 60 * 24 * 7;
+    ensure(
+        duration(text).is_some_and(|duration| (MINUTE..=week).contains(&duration)),
+        "from 1m to 168h: 1h30m",
+    )
+});
 
 /// A Go duration: one or more decimal numbers, each with its unit, without sign.
 pub(crate) fn duration(text: &str) -> Option<Duration> {
@@ -99,6 +110,15 @@ pub(crate) static SIZE: Format = format("size", r"^[0-9]+ *[KMGT]?(i?B)?$", |tex
     ensure(
         holds,
         "at least 1M; a number with unit K, M, G or T (powers of 1024): 2G",
+    )
+});
+
+/// Bytes a second.
+pub(crate) static RATE: Format = format("rate", r"^[0-9]+ *[KMGT]?(i?B)?$", |text| {
+    let holds = size(text).is_some_and(|bytes| bytes >= 16 << 10);
+    ensure(
+        holds,
+        "at least 16K; bytes a second with unit K, M or G (powers of 1024): 2M",
     )
 });
 
