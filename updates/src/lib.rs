@@ -20,6 +20,7 @@ pub mod offer;
 pub mod payload;
 pub mod policy;
 pub mod release;
+pub mod report;
 pub mod rollout;
 pub mod slot;
 pub mod time;

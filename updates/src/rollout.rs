@@ -24,7 +24,8 @@ pub struct MachineId([u8; 16]);
 pub struct InvalidMachineId(String);
 
 /// Where a machine stands in the queue for a release, evenly spread over all `u32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Place(pub u32);
 
 /// From `after` on, `percent` of the machines may have the release.
@@ -83,6 +84,12 @@ impl FromStr for MachineId {
             .and_then(|bytes| bytes.try_into().ok())
             .map(Self)
             .ok_or_else(|| InvalidMachineId(text.to_owned()))
+    }
+}
+
+impl MachineId {
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        self.0
     }
 }
 

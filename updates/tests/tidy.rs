@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "channel.rs",
     "digest.rs",
     "entry.rs",
@@ -14,6 +14,7 @@ const PURE: [&str; 22] = [
     "payload/tree.rs",
     "policy/mod.rs",
     "release.rs",
+    "report.rs",
     "rollout.rs",
     "slot.rs",
     "time.rs",
