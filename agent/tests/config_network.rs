@@ -233,6 +233,31 @@ fn a_silent_source_leaves_its_last_answer_in_force_and_is_told() {
 }
 
 #[test]
+fn a_dead_source_takes_a_quarter_of_the_time_to_become_healthy_at_most() {
+    if !is_root() {
+        return;
+    }
+    let health = "strake: {health: {for: 1s, deadline: 8s}}";
+    let cloud = Cloud::new(&format!("{FIRST}{health}\n"), &[]);
+    let machine = cloud.booted();
+    assert_eq!(machine.network().code, 0);
+    machine.restart();
+    cloud.says(Reply::Hang);
+    let start = std::time::Instant::now();
+    let run = machine.network();
+    let lasted = start.elapsed();
+    assert!(lasted.as_secs_f64() < 4.0, "{lasted:?}");
+    assert!(
+        run.err.contains("what it said last stays in force"),
+        "{}",
+        run.err
+    );
+    assert_eq!(machine.read("etc/app"), "first");
+    let console = machine.read("dev/console");
+    assert!(console.contains("no answer, or no more of it, in time"));
+}
+
+#[test]
 fn a_first_contact_that_fails_is_a_failure_unless_there_is_a_config() {
     if !is_root() {
         return;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use strake_cloud_config::{Config, Plan};
@@ -64,11 +65,25 @@ impl Applied {
     }
 }
 
+/// What the whole phase may take of the time in which the boot has to become healthy.
+const SHARE_OF_DEADLINE: u32 = 2;
+/// Sources that have answered on an earlier boot have to be quicker: what they said is in force.
+const PATIENCE_WITH_KNOWN: Duration = Duration::from_secs(60);
+/// As `strake.health.deadline` when it is not set.
+const DEADLINE: Duration = Duration::from_secs(600);
+
 pub async fn apply(root: &Root, policy: &Policy) -> Result<Report> {
+    let start = Instant::now();
     let running = Running::load(root)?;
     let before = running.check(context(root, Default::default()));
     let waited = before.plan().map(|plan| waiting(&plan)).unwrap_or_default();
-    let access = Access::of(root, &before.config.unwrap_or_default());
+    let before = before.config.unwrap_or_default();
+    let deadline = before.strake.health.deadline.unwrap_or(DEADLINE);
+    let policy = &Policy {
+        overall: policy.overall.min(deadline / SHARE_OF_DEADLINE),
+        ..*policy
+    };
+    let access = Access::of(root, &before);
     let mut local = Local::read(root);
     let earlier = local.cache().clone();
     let asked = ask(&mut local, policy, &access).await;
@@ -76,6 +91,7 @@ pub async fn apply(root: &Root, policy: &Policy) -> Result<Report> {
     let mut phase = Phase {
         root,
         policy,
+        end: start + policy.overall,
         running: &running,
         sources: &sources,
         waited,
@@ -122,15 +138,23 @@ struct Asked {
     unheard: bool,
 }
 
+/// Half of the time is left to what the config itself names.
 async fn ask(local: &mut Local, policy: &Policy, access: &Access) -> Asked {
     let start = Instant::now();
+    let remotes = local.remotes().to_vec();
+    let cache = local.cache();
+    let all_known = remotes.iter().all(|remote| cache.answer(remote).is_some());
+    let patience = match all_known {
+        true => PATIENCE_WITH_KNOWN.min(policy.overall / 2),
+        false => policy.overall / 2,
+    };
     let mut asked = Asked {
         problems: Vec::new(),
         unheard: false,
     };
-    for remote in local.remotes().to_vec() {
+    for remote in remotes {
         let left = Policy {
-            overall: policy.overall.saturating_sub(start.elapsed()),
+            overall: patience.saturating_sub(start.elapsed()),
             ..*policy
         };
         match remote.ask(&left, access).await {
@@ -169,6 +193,7 @@ fn warnings(sources: &Sources) -> Vec<Problem> {
 struct Phase<'a> {
     root: &'a Root,
     policy: &'a Policy,
+    end: Instant,
     running: &'a Running,
     sources: &'a Sources,
     waited: BTreeSet<String>,
@@ -263,7 +288,12 @@ impl<'a> Phase<'a> {
 
     async fn fetch(&self, config: &Config, plan: Plan, name: &str) -> Result<Fetched> {
         let access = Access::of(self.root, config);
-        let client = Client::of_world(*self.policy, &access).context("setting up the client")?;
+        // The time that the sources have left, and an earlier candidate.
+        let left = Policy {
+            overall: self.end.saturating_duration_since(Instant::now()),
+            ..*self.policy
+        };
+        let client = Client::of_world(left, &access).context("setting up the client")?;
         Ok(fetched::fetch(self.root, plan, &client, name).await)
     }
 

@@ -20,11 +20,10 @@ use crate::apply::write::write_one;
 use crate::config::trial;
 use crate::root::Root;
 use crate::systemd::Units;
-use decision::{Limits, OnFailure};
+use decision::OnFailure;
 use settings::Settings;
 use watch::Verdict;
 
-const SETTINGS: &str = "/etc/strake/health.json";
 const RESULT: &str = "/run/strake/health.json";
 const LAST_FAILURE: &str = "/state/health/last-failure.json";
 
@@ -92,24 +91,13 @@ pub struct Boot {
 
 /// Judges the boot and does what follows; true when it is healthy.
 pub async fn judge(root: &Root, systemd: &impl Units, boot: &Boot) -> Result<Health> {
-    let settings = match root
-        .read_optional(SETTINGS)
-        .context("reading the settings")?
-    {
-        Some(text) => Settings::parse(&text).with_context(|| SETTINGS.to_string())?,
-        None => Settings::default(),
-    };
-    let limits = Limits {
-        settle: settings.settle,
-        deadline: settings.deadline,
-        on_failure: boot.on_failure,
-    };
+    let settings = Settings::read(root).context(settings::PATH)?;
     Health {
         state: State::Checking,
         reason: None,
     }
     .write(root)?;
-    let verdict = watch::verdict(root, systemd, &settings.require, &limits).await?;
+    let verdict = watch::verdict(root, systemd, settings, boot.on_failure).await?;
     let health = match verdict {
         Verdict::Healthy => {
             trial::passed(root)?;

@@ -1,8 +1,14 @@
 //! `/etc/strake/health.json`, rendered from `strake.health`.
 
+use std::io;
 use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::decision::{Limits, OnFailure};
+use crate::root::Root;
+
+pub(super) const PATH: &str = "/etc/strake/health.json";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -41,6 +47,8 @@ impl Default for File {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("reading the file")]
+    File(#[from] io::Error),
     #[error("reading the health settings")]
     Json(#[from] serde_json::Error),
     #[error("{0:?} is not a time such as 30s or 10m")]
@@ -48,6 +56,22 @@ pub enum Error {
 }
 
 impl Settings {
+    /// As they are now: the network phase of a boot may bring a config with others.
+    pub fn read(root: &Root) -> Result<Settings, Error> {
+        match root.read_optional(PATH)? {
+            Some(text) => Settings::parse(&text),
+            None => Ok(Settings::default()),
+        }
+    }
+
+    pub fn limits(&self, on_failure: OnFailure) -> Limits {
+        Limits {
+            settle: self.settle,
+            deadline: self.deadline,
+            on_failure,
+        }
+    }
+
     pub fn parse(text: &str) -> Result<Settings, Error> {
         let file: File = serde_json::from_str(text)?;
         let time = |text: &str| duration(text).ok_or_else(|| Error::Time(text.to_string()));

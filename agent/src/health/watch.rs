@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::decision::{Effect, Event, Limits, OnFailure, State, step};
+use super::decision::{Effect, Event, OnFailure, State, step};
+use super::settings::Settings;
 use super::{probes, units};
 use crate::root::Root;
 use crate::systemd::{Error, Units};
@@ -21,22 +22,24 @@ pub enum Verdict {
     Unhealthy { reason: String, then: OnFailure },
 }
 
-/// Waits until the boot is known to be healthy or not.
+/// Waits until the boot is known to be healthy or not. The settings are read again with each
+/// event: on a cloud's first boot the user's arrive while this waits.
 pub async fn verdict(
     root: &Root,
     systemd: &impl Units,
-    require: &[String],
-    limits: &Limits,
+    mut settings: Settings,
+    on_failure: OnFailure,
 ) -> Result<Verdict, Error> {
     let start = Instant::now();
     let mut changes = systemd.changes().await?;
     let mut state = State::default();
-    let mut event = look(systemd, require).await;
+    let mut event = look(systemd, &settings.require).await;
     let mut probing: Option<Pin<Box<dyn Future<Output = Vec<String>> + '_>>> = None;
     let mut wake = start;
     let mut calm = start;
     loop {
-        let (next, effects) = step(state, event, start.elapsed(), limits);
+        let limits = settings.limits(on_failure);
+        let (next, effects) = step(state, event, start.elapsed(), &limits);
         state = next;
         if state != State::Probing {
             probing = None;
@@ -59,14 +62,28 @@ pub async fn verdict(
                         changes = anew;
                     }
                 }
-                look(systemd, require).await
+                read_again(root, &mut settings);
+                look(systemd, &settings.require).await
             }
             reasons = probe(&mut probing), if probing.is_some() => {
                 probing = None;
                 Event::Probed(reasons)
             }
-            () = sleep_until(wake) => Event::Time,
+            () = sleep_until(wake) => {
+                read_again(root, &mut settings);
+                Event::Time
+            }
         };
+    }
+}
+
+/// What cannot be read leaves the earlier ones in force, and the deadline with them.
+fn read_again(root: &Root, settings: &mut Settings) {
+    if let Ok(now) = Settings::read(root)
+        && now != *settings
+    {
+        eprintln!("strake: health: the config in force has other settings, they count from now");
+        *settings = now;
     }
 }
 
@@ -90,11 +107,10 @@ mod tests {
     use crate::systemd::fake::{Fake, of_image};
     use crate::systemd::{Active, BootTimes};
 
-    fn limits(settle: u64) -> Limits {
-        Limits {
+    fn settings(settle: u64) -> Settings {
+        Settings {
             settle: Duration::from_secs(settle),
-            deadline: Duration::from_secs(600),
-            on_failure: OnFailure::Stay,
+            ..Settings::default()
         }
     }
 
@@ -114,8 +130,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(20)).await;
             fake.set(of_image("multi-user.target", Active::Active));
         };
-        let limits = limits(30);
-        let (verdict, ()) = tokio::join!(verdict(&root, &fake, &[], &limits), booting);
+        let judging = verdict(&root, &fake, settings(30), OnFailure::Stay);
+        let (verdict, ()) = tokio::join!(judging, booting);
         assert_eq!(verdict.expect("answered"), Verdict::Healthy);
         assert!(
             (50..52).contains(&start.elapsed().as_secs()),
@@ -133,8 +149,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(25)).await;
             fake.set(of_image("docker.service", Active::Failed));
         };
-        let limits = limits(30);
-        let (verdict, ()) = tokio::join!(verdict(&root, &fake, &[], &limits), failing);
+        let judging = verdict(&root, &fake, settings(30), OnFailure::Stay);
+        let (verdict, ()) = tokio::join!(judging, failing);
         let reason = "docker.service: failed".to_string();
         let expected = Verdict::Unhealthy {
             reason,
@@ -142,5 +158,33 @@ mod tests {
         };
         assert_eq!(verdict.expect("answered"), expected);
         assert_eq!(start.elapsed().as_secs(), 600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settings_that_arrive_with_the_network_count_on_this_boot() {
+        let cases = [
+            (r#"{"require":["web.service"],"deadline":"2m"}"#, 120),
+            (r#"{"require":["web.service"],"deadline":"20m"}"#, 1200),
+            // Not to be read: the earlier ones hold, and they ask for nothing more.
+            (r#"{"deadline":"#, 35),
+        ];
+        for (text, ends) in cases {
+            let (dir, root, fake) = machine();
+            let start = Instant::now();
+            let arriving = async {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                let path = dir.path().join("etc/strake/health.json");
+                std::fs::create_dir_all(path.parent().expect("parent")).expect("dir");
+                std::fs::write(path, text).expect("settings");
+                fake.set(of_image("multi-user.target", Active::Active));
+            };
+            let judging = verdict(&root, &fake, settings(30), OnFailure::Stay);
+            let (verdict, ()) = tokio::join!(judging, arriving);
+            let asks_for_more = matches!(verdict.expect("answered"), Verdict::Unhealthy { reason, .. }
+                if reason.starts_with("web.service"));
+            assert_eq!(asks_for_more, ends != 35, "{text}");
+            let lasted = start.elapsed().as_secs();
+            assert!((ends..ends + 2).contains(&lasted), "{text}: {lasted}");
+        }
     }
 }
