@@ -20,8 +20,9 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     let mut units = Vec::new();
     let own = host::units(config);
     let all = Units::new(own.iter().chain(&config.units));
+    let readers = environment::Readers::of(config);
     for unit in own.iter().chain(&config.units) {
-        unit::add(unit, &all, &mut files, &mut units);
+        unit::add(unit, &all, &readers, &mut files, &mut units);
     }
     for (service, drop_in) in daemon::drop_ins(config) {
         let phase = drop_in.phase;

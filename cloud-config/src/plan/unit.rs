@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::daemon::{REBOOT, UPDATE, native_name};
+use super::environment;
 use super::{Enable, FileSpec, Link, Phase, UnitSpec};
 use crate::config::{Command, RebootStrategy, Unit, UnitGroup, Update};
 use crate::install::{Install, Place};
@@ -57,6 +58,7 @@ fn text(unit: &Unit) -> String {
 pub(super) fn add(
     unit: &Unit,
     all: &Units<'_>,
+    environment: &environment::Readers,
     files: &mut Vec<FileSpec>,
     units: &mut Vec<UnitSpec>,
 ) {
@@ -67,6 +69,7 @@ pub(super) fn add(
     };
     let directory = directory(unit);
     let mut own = unit_files(unit, name, &directory);
+    own.extend(environment.wait(name, unit, &text(unit)));
     let changes_files = !own.is_empty();
     let network = unit.group() == UnitGroup::Network;
     let (enable, also) = match unit.enable {

@@ -22,6 +22,10 @@ them packed with gzip, or nothing at all. Limits: 16 MiB expanded, 8 levels of p
 text, scripts included; `\\$public_ipv4` gives the name itself. A file or unit that needs an address
 not yet known waits for the network; nothing else does.
 
+`/etc/environment` has the addresses as `COREOS_PUBLIC_IPV4` and so on once the network phase is done. A
+unit of the config with `EnvironmentFile=/etc/environment` starts after that phase, unless it is ordered before the
+network or the config writes that file itself without an address variable.
+
 ## Layers
 
 The configs of image, vendor (OEM) and user are merged in this order. A single value of the later
