@@ -19,11 +19,12 @@ use crate::{EPOCH, SUITE, cache};
 
 /// One line a purpose: image formats, boot, virtual machines, images of containers, the peers
 /// that the benches compare with, and what scripts of tests call.
-const PACKAGES: [&str; 39] = [
+const PACKAGES: [&str; 41] = [
     "erofs-utils",
     "cryptsetup-bin",
     "mtools",
     "dosfstools",
+    "xorriso",
     "gdisk",
     "e2fsprogs",
     "cpio",
@@ -52,6 +53,7 @@ const PACKAGES: [&str; 39] = [
     "etcd-client",
     "iproute2",
     "iputils-ping",
+    "socat",
     "ca-certificates",
     "curl",
     "procps",
