@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::channel::Channel;
 use crate::digest::{Digest, hex_bytes};
 use crate::rollout::Rollout;
-use crate::tuf::role::{Target, Targets};
+use crate::tuf::role::{HELD, Hold, Target, Targets};
 use crate::version::Version;
 
 /// The form of offers and payload that this code understands.
@@ -42,6 +42,10 @@ pub struct Offer {
     pub uki: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<Delta>,
+    /// A stop of the rollout by the repository's online keys: found in the timestamp, so it is no
+    /// part of what the channel signs.
+    #[serde(skip)]
+    pub held: Option<Hold>,
 }
 
 /// The slot's content.
@@ -240,7 +244,9 @@ fn read(
     if format != FORMAT {
         return Err(Reason::Format(format));
     }
-    let offer = Offer::deserialize(value)?;
+    let mut offer = Offer::deserialize(value)?;
+    let held = target.custom.as_ref().and_then(|custom| custom.get(HELD));
+    offer.held = held.map(Hold::deserialize).transpose()?;
     offer.check(channel, name, targets)?;
     Ok(offer)
 }
@@ -280,6 +286,7 @@ mod tests {
             },
             uki: "uki".into(),
             deltas: Vec::new(),
+            held: None,
         }
     }
 

@@ -51,6 +51,7 @@ pub enum Obstacle {
     NotPinned { pinned: Version },
     Refused,
     Paused { since: Timestamp },
+    Held { since: Timestamp, reason: String },
     Wave { due: Timestamp, place: Place },
     WindowClosed { opens: Timestamp },
 }
@@ -151,6 +152,10 @@ fn obstacles(
             .map(|pinned| NotPinned { pinned }),
         machine.refused.contains(&version).then_some(Refused),
         rollout,
+        offer.held.as_ref().map(|hold| Held {
+            since: hold.since,
+            reason: hold.reason.clone(),
+        }),
         match machine.window {
             Window::OpensAt(opens) if opens > now => Some(WindowClosed { opens }),
             _ => None,
@@ -212,6 +217,9 @@ impl fmt::Display for Obstacle {
             Obstacle::Refused => f.write_str("did not come up healthy here before (refused)"),
             Obstacle::Paused { since } => {
                 write!(f, "rollout paused by the publisher since {since}")
+            }
+            Obstacle::Held { since, reason } => {
+                write!(f, "rollout held by the repository since {since}: {reason}")
             }
             Obstacle::Wave { due, place } => {
                 write!(

@@ -50,6 +50,7 @@ fn offer(text: &str) -> Offer {
         },
         uki: "uki".into(),
         deltas: Vec::new(),
+        held: None,
     }
 }
 
@@ -72,6 +73,26 @@ fn check(change: impl FnOnce(&mut Machine, &mut Offer, &mut Offer), choice: Choi
         decision.to_string().contains(says),
         "{decision}\ndoes not say {says}"
     );
+}
+
+#[test]
+fn a_release_that_the_repository_holds_is_not_taken_and_the_next_is() {
+    let hold = |offer: &mut Offer| {
+        offer.held = Some(crate::tuf::role::Hold {
+            channel: "stable".into(),
+            target: "stable_1.2.0.json".into(),
+            since: at(5),
+            reason: "5 of the last 20 fell back".into(),
+        });
+    };
+    let says = "1.2.0: rollout held by the repository since 1970-01-01T00:00:05Z: 5 of the last 20";
+    check(|_, _, n| hold(n), Choice::Install(version("1.1.0")), says);
+    let staged = |machine: &mut Machine, older: &mut Offer, newer: &mut Offer| {
+        machine.staged = Some(version("1.2.0"));
+        older.retracted = Some("x".into());
+        hold(newer);
+    };
+    check(staged, Choice::Discard(version("1.2.0")), "held");
 }
 
 #[test]

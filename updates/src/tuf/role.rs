@@ -85,7 +85,28 @@ pub struct Timestamp {
         skip_serializing_if = "Option::is_none"
     )]
     pub issued: Option<Time>,
+    /// Rollouts that are stopped for now; an extension of Strake.
+    #[serde(
+        rename = "x-strake-holds",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub holds: Vec<Hold>,
 }
+
+/// A stop that the online keys can sign while a channel's keys are out of reach. It can only
+/// narrow what the channel offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub channel: String,
+    /// The target that carries the offer.
+    pub target: String,
+    pub since: Time,
+    pub reason: String,
+}
+
+/// Member of a target's `custom` under which a reader finds the target's hold.
+pub const HELD: &str = "x-strake-held";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimestampMeta {

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::chain::Anchor;
 use super::envelope::{BelowThreshold, Envelope, Malformed, check_key_ids};
 use super::key::KeyId;
-use super::role::{Body, Delegation, Head, Meta, Root, Snapshot, Target, Targets, Timestamp};
+use super::role::{
+    Body, Delegation, HELD, Head, Hold, Meta, Root, Snapshot, Target, Targets, Timestamp,
+};
 use super::{SNAPSHOT_LIMIT, TARGETS_LIMIT, TIMESTAMP_LIMIT};
 use crate::digest::Digest;
 use crate::time::Timestamp as Time;
@@ -71,6 +74,7 @@ pub enum Reason {
 pub struct Timed {
     anchor: Anchor,
     snapshot: Meta,
+    holds: Vec<Hold>,
 }
 
 /// One consistent view: the snapshot and the top-level targets file it lists.
@@ -78,6 +82,7 @@ pub struct Timed {
 pub struct Consistent {
     anchor: Anchor,
     snapshot: Snapshot,
+    holds: Vec<Hold>,
 }
 
 /// The view with its delegations: channels can be read.
@@ -141,6 +146,7 @@ impl Anchor {
         Ok(Timed {
             anchor: self,
             snapshot,
+            holds: body.holds,
         })
     }
 
@@ -200,6 +206,7 @@ impl Timed {
         Ok(Consistent {
             anchor: self.anchor,
             snapshot,
+            holds: self.holds,
         })
     }
 }
@@ -281,7 +288,8 @@ impl Verified {
         self.view.listed(channel).map(|(wanted, _)| wanted)
     }
 
-    /// The targets a channel's role speaks for; others it may list are left out.
+    /// The targets a channel's role speaks for; others it may list are left out, and those that
+    /// are held are marked.
     pub fn channel(&self, channel: &str, bytes: &[u8]) -> Result<Targets, Refused> {
         let delegation = self.delegation(channel)?;
         let (Wanted { name: file, limit }, meta) = self.view.listed(channel)?;
@@ -299,6 +307,16 @@ impl Verified {
         };
         let mut targets = check().map_err(|reason| Refused::new(file, reason))?;
         targets.targets.retain(|name, _| delegation.covers(name));
+        for hold in self
+            .view
+            .holds
+            .iter()
+            .filter(|hold| hold.channel == channel)
+        {
+            if let Some(target) = targets.targets.get_mut(&hold.target) {
+                mark(target, hold);
+            }
+        }
         Ok(targets)
     }
 
@@ -319,6 +337,16 @@ impl Verified {
         self.delegations()
             .find(|delegation| delegation.name == channel)
             .ok_or_else(|| Refused::new(file(), Reason::NotDelegated(channel.to_owned())))
+    }
+}
+
+fn mark(target: &mut Target, hold: &Hold) {
+    let hold = serde_json::to_value(hold).unwrap_or_default();
+    let custom = target
+        .custom
+        .get_or_insert_with(|| Value::Object(Map::new()));
+    if let Some(custom) = custom.as_object_mut() {
+        custom.insert(HELD.to_owned(), hold);
     }
 }
 

@@ -13,7 +13,7 @@ use strake_updates::time::Timestamp as Time;
 use strake_updates::tuf::envelope::Envelope;
 use strake_updates::tuf::key::Key;
 use strake_updates::tuf::role::{
-    Body, Hashes, Head, Meta, RoleKeys, Roles, Root, Snapshot, Target, Targets, Timestamp,
+    Body, Hashes, Head, Hold, Meta, RoleKeys, Roles, Root, Snapshot, Target, Targets, Timestamp,
     TimestampMeta,
 };
 
@@ -83,6 +83,12 @@ pub(crate) fn metadata() -> Seeds {
                     head: head(Timestamp::TYPE),
                     meta: TimestampMeta { snapshot: meta() },
                     issued: Some(Time::from_unix(1_900_000_000)),
+                    holds: vec![Hold {
+                        channel: "stable".into(),
+                        target: "stable_1.0.0.json".into(),
+                        since: Time::from_unix(1_900_000_000),
+                        reason: "5 of the last 20 fell back".into(),
+                    }],
                 },
                 &key,
             ),

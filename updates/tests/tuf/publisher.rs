@@ -123,6 +123,7 @@ impl Publisher {
                     snapshot: listed(1, b""),
                 },
                 issued: Some(Time::from_unix(NOW)),
+                holds: Vec::new(),
             },
             snapshot: Snapshot {
                 head: head("snapshot"),

@@ -95,6 +95,7 @@ pub(crate) fn run(
         },
         uki,
         deltas: Vec::new(),
+        held: None,
     };
     for old in newest_before(&before, channel, version, source.deltas) {
         offer.deltas.push(delta(

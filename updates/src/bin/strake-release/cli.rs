@@ -11,7 +11,7 @@ use strake_updates::version::Version;
 
 use crate::keys::{Keyring, Passphrase};
 use crate::repository::Repository;
-use crate::{Outcome, add, edit, gc, init, publish, remote, rotate, serve};
+use crate::{Outcome, add, edit, gc, hold, init, publish, remote, rotate, serve};
 
 /// The user named something that is not there or not allowed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,17 @@ enum Command {
         channel: Channel,
         #[arg(long)]
         resume: bool,
+    },
+    /// Stop a rollout at once with the timestamp's key alone, or with --lift end such a stop.
+    Hold {
+        version: Version,
+        #[arg(long)]
+        channel: Channel,
+        /// Shown to administrators of machines that would have installed it; 1 to 200 bytes.
+        #[arg(long, default_value = "held by hand")]
+        reason: String,
+        #[arg(long)]
+        lift: bool,
     },
     /// Draft that nobody may install a release any more.
     Retract {
@@ -210,7 +221,11 @@ impl Arguments {
         } else {
             Some(repository.lock()?)
         };
-        let keyring = || Keyring::load(&self.keys, &passphrase);
+        let keyring = || Keyring::load(&self.keys, &passphrase, |_| true);
+        let online_keyring = || {
+            let online = repository.online_keys()?;
+            Keyring::load(&self.keys, &passphrase, |id| online.contains(id))
+        };
         match self.command {
             Command::Init(init) => init::run(&repository, &self.keys, &passphrase, &init, now),
             Command::Add {
@@ -254,6 +269,18 @@ impl Arguments {
                 true => offer.rollout.resume(now),
                 false => offer.rollout.paused = offer.rollout.paused.or(Some(now)),
             }),
+            Command::Hold {
+                version,
+                channel,
+                reason,
+                lift,
+            } => {
+                let (keyring, what) = (online_keyring()?, (&channel, version));
+                match lift {
+                    true => hold::lift(&repository, &keyring, what, now),
+                    false => hold::place(&repository, &keyring, what, &reason, now),
+                }
+            }
             Command::Retract {
                 version,
                 channel,
@@ -267,7 +294,7 @@ impl Arguments {
                 })
             }
             Command::Refresh { roles } if roles.is_empty() => {
-                publish::refresh(&repository, &keyring()?, now)
+                publish::refresh(&repository, &online_keyring()?, now)
             }
             Command::Refresh { roles } => rotate::renew(&repository, &roles, now),
             Command::Rotate { role, encrypt } => {

@@ -27,11 +27,12 @@ pub(crate) fn check_channel(repository: &Repository, channel: &Channel) -> anyho
         .roles
         .iter()
         .any(|role| role.name == channel.as_str());
-    ensure!(
-        known,
-        BadInput(format!("the repository has no channel {channel}"))
-    );
+    ensure!(known, no_channel(channel));
     Ok(())
+}
+
+pub(crate) fn no_channel(channel: &Channel) -> BadInput {
+    BadInput(format!("the repository has no channel {channel}"))
 }
 
 /// What a channel offers, with its draft applied.

@@ -87,7 +87,11 @@ pub(crate) fn run(
     };
     repository.write_draft("root", &Envelope::unsigned(root)?)?;
     repository.write_settings(settings)?;
-    publish::sign(repository, &Keyring::load(keys_dir, passphrase)?, now)
+    publish::sign(
+        repository,
+        &Keyring::load(keys_dir, passphrase, |_| true)?,
+        now,
+    )
 }
 
 pub(crate) fn listed<'a>(

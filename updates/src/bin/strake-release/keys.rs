@@ -158,16 +158,20 @@ impl Encryption {
 }
 
 impl Keyring {
-    /// Every `.key` file of a directory.
-    pub(crate) fn load(dir: &Path, passphrase: &Passphrase) -> anyhow::Result<Self> {
+    /// Those of a directory's `.key` files that are wanted. Others are not opened, so nobody is
+    /// asked for a passphrase that is not needed.
+    pub(crate) fn load(
+        dir: &Path,
+        passphrase: &Passphrase,
+        wanted: impl Fn(&KeyId) -> bool,
+    ) -> anyhow::Result<Self> {
         let mut keys = BTreeMap::new();
         let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "key") {
-                let (id, key) = read(&path, passphrase)
-                    .with_context(|| format!("reading key {}", path.display()))?;
-                keys.insert(id, key);
+                let key = read(&path, passphrase, &wanted);
+                keys.extend(key.with_context(|| format!("reading key {}", path.display()))?);
             }
         }
         Ok(Self { keys })
@@ -178,13 +182,20 @@ impl Keyring {
     }
 }
 
-fn read(path: &Path, passphrase: &Passphrase) -> anyhow::Result<(KeyId, SigningKey)> {
+fn read(
+    path: &Path,
+    passphrase: &Passphrase,
+    wanted: impl Fn(&KeyId) -> bool,
+) -> anyhow::Result<Option<(KeyId, SigningKey)>> {
     let mode = fs::metadata(path)?.mode() & 0o777;
     ensure!(
         mode & 0o077 == 0,
         "its mode is {mode:o}, so others may read it; use 600"
     );
     let file: File = serde_json::from_slice(&Zeroizing::new(fs::read(path)?))?;
+    if !wanted(&file.public.id()?) {
+        return Ok(None);
+    }
     let seed = match &file.encryption {
         None => hex_bytes(&file.secret).context("the secret is not hexadecimal")?,
         Some(encryption) => encryption.open(passphrase.text()?, &file.secret)?,
@@ -199,7 +210,7 @@ fn read(path: &Path, passphrase: &Passphrase) -> anyhow::Result<(KeyId, SigningK
         public == file.public,
         "the secret does not belong to the public key beside it"
     );
-    Ok((public.id()?, key))
+    Ok(Some((public.id()?, key)))
 }
 
 #[cfg(test)]
@@ -215,7 +226,7 @@ mod tests {
     }
 
     fn load(dir: &Path, passphrase: &Passphrase) -> Result<usize, String> {
-        Keyring::load(dir, passphrase)
+        Keyring::load(dir, passphrase, |_| true)
             .map(|ring| ring.keys.len())
             .map_err(|e| format!("{e:#}"))
     }
@@ -226,7 +237,7 @@ mod tests {
         let right = passphrase(dir.path(), "correct horse\n");
         let key = make(dir.path(), "root", Some(&right)).unwrap();
         let id = Key::ed25519(&key.verifying_key()).id().unwrap();
-        let ring = Keyring::load(dir.path(), &right).unwrap();
+        let ring = Keyring::load(dir.path(), &right, |_| true).unwrap();
         assert_eq!(ring.key(&id).unwrap().to_bytes(), key.to_bytes());
         let wrong = passphrase(dir.path(), "wrong horse");
         assert!(
@@ -241,6 +252,18 @@ mod tests {
             text.into_iter()
                 .all(|text| !text.contains(&to_hex(&key.to_bytes())))
         );
+    }
+
+    #[test]
+    fn nobody_is_asked_for_the_passphrase_of_a_key_that_is_not_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path(), "root", Some(&passphrase(dir.path(), "secret"))).unwrap();
+        let online = make(dir.path(), "timestamp", None).unwrap();
+        let online = Key::ed25519(&online.verifying_key()).id().unwrap();
+        let nowhere = Passphrase::new(Some(dir.path().join("nowhere")));
+        let ring = Keyring::load(dir.path(), &nowhere, |id| *id == online).unwrap();
+        assert_eq!(ring.keys.len(), 1);
+        assert!(load(dir.path(), &nowhere).unwrap_err().contains("nowhere"));
     }
 
     #[test]

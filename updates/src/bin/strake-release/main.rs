@@ -15,6 +15,7 @@ mod bar;
 mod cli;
 mod edit;
 mod gc;
+mod hold;
 mod init;
 mod keys;
 mod publish;

@@ -11,7 +11,7 @@ use strake_updates::digest::Digest;
 use strake_updates::time::Timestamp as Time;
 use strake_updates::tuf::envelope::Envelope;
 use strake_updates::tuf::role::{
-    Body, Delegations, Hashes, Head, Meta, RoleKeys, Root, Snapshot, Targets, Timestamp,
+    Body, Delegations, Hashes, Head, Hold, Meta, RoleKeys, Root, Snapshot, Targets, Timestamp,
     TimestampMeta,
 };
 
@@ -213,7 +213,8 @@ fn publish(
     let snapshot = signing.signed(Snapshot { head, meta }, |root| &root.roles.snapshot)?;
     let listed = listed(version, &snapshot.to_bytes());
     new_files.push((format!("{version}.snapshot.json"), snapshot.to_bytes()));
-    let timestamp = timestamp(signing, published, listed, expires, now)?;
+    let held = holds(published);
+    let timestamp = timestamp(signing, published, listed, held, (now, expires))?;
 
     for (name, bytes) in new_files {
         replace(&dir.join(name), &bytes)?;
@@ -247,16 +248,47 @@ fn timestamp(
     signing: &Signing<'_>,
     published: Option<&Published>,
     snapshot: Meta,
-    expires: Time,
-    now: Time,
+    holds: Vec<Hold>,
+    (now, expires): (Time, Time),
 ) -> anyhow::Result<Envelope<Timestamp>> {
     let version = published.map_or(0, |published| published.timestamp.body().head.version) + 1;
     let body = Timestamp {
         head: Head::new(Timestamp::TYPE, version, expires),
         meta: TimestampMeta { snapshot },
         issued: Some(now),
+        holds,
     };
     signing.signed(body, |root| &root.roles.timestamp)
+}
+
+/// Holds stay until they are lifted, whatever else is published.
+fn holds(published: Option<&Published>) -> Vec<Hold> {
+    published.map_or_else(Vec::new, |published| {
+        published.timestamp.body().holds.clone()
+    })
+}
+
+/// Publishes other holds, and nothing else: what was valid until a time stays so until then.
+pub(crate) fn hold(
+    repository: &Repository,
+    keyring: &Keyring,
+    now: Time,
+    holds: Vec<Hold>,
+) -> anyhow::Result<()> {
+    let published = repository.published()?;
+    let root = published.root.body();
+    let signing = Signing {
+        keyring,
+        old: Some(root),
+        new: root,
+    };
+    let before = published.timestamp.body();
+    let (listed, expires) = (before.meta.snapshot.clone(), before.head.expires);
+    let timestamp = timestamp(&signing, Some(&published), listed, holds, (now, expires))?;
+    replace(
+        &repository.metadata().join("timestamp.json"),
+        &timestamp.to_bytes(),
+    )
 }
 
 fn listed(version: u64, bytes: &[u8]) -> Meta {
@@ -290,7 +322,8 @@ pub(crate) fn refresh(
     } else {
         let listed = published.timestamp.body().meta.snapshot.clone();
         let expires = now.after(expiry);
-        let timestamp = timestamp(&signing, Some(&published), listed, expires, now)?;
+        let held = holds(Some(&published));
+        let timestamp = timestamp(&signing, Some(&published), listed, held, (now, expires))?;
         replace(
             &repository.metadata().join("timestamp.json"),
             &timestamp.to_bytes(),

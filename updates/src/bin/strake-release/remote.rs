@@ -13,7 +13,7 @@ use strake_updates::fetch::http::{Http, Patience};
 use strake_updates::fetch::refresh::{self, METADATA};
 use strake_updates::fetch::{FetchError, Request, Sink, Transport, bytes};
 use strake_updates::install::remote::Remote;
-use strake_updates::offer::Catalog;
+use strake_updates::offer::{Catalog, Offer};
 use strake_updates::time::Timestamp as Time;
 use strake_updates::tuf::ROOT_LIMIT;
 use strake_updates::tuf::role::{Target, Targets};
@@ -164,11 +164,7 @@ pub(crate) fn verify(url: &str, trust: &Trust, now: Time) -> anyhow::Result<Outc
         for (channel, targets) in &opened.channels {
             let catalog = Catalog::read(channel, targets);
             for offer in &catalog.offers {
-                let percent = offer.rollout.percent_at(now);
-                println!(
-                    "{channel} {}: reaches {percent} % of machines",
-                    offer.version
-                );
+                println!("{channel} {}: {}", offer.version, state(offer, now));
             }
             broken += catalog.invalid.len();
             for invalid in catalog.invalid {
@@ -183,6 +179,20 @@ pub(crate) fn verify(url: &str, trust: &Trust, now: Time) -> anyhow::Result<Outc
         ensure!(broken == 0, "{broken} offers cannot be used");
         Ok(Outcome::Done)
     })
+}
+
+/// What stands in the way of a release, or how many machines it reaches.
+fn state(offer: &Offer, now: Time) -> String {
+    if let Some(reason) = &offer.retracted {
+        return format!("retracted: {reason}");
+    }
+    if let Some(hold) = &offer.held {
+        return format!("held since {}: {}", hold.since, hold.reason);
+    }
+    if let Some(since) = offer.rollout.paused {
+        return format!("paused since {since}");
+    }
+    format!("reaches {} % of machines", offer.rollout.percent_at(now))
 }
 
 pub(crate) fn mirror(from: &str, dir: &Path, trust: &Trust, now: Time) -> anyhow::Result<Outcome> {

@@ -3,6 +3,7 @@
 //!
 //! Published files never change, except `timestamp.json`; each appears whole under its name.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use strake_updates::time::Span;
 use strake_updates::tuf::envelope::Envelope;
+use strake_updates::tuf::key::KeyId;
 use strake_updates::tuf::role::{Body, Head, Root, Snapshot, Targets, Timestamp};
 use strake_updates::tuf::{ROOT_LIMIT, SNAPSHOT_LIMIT, TARGETS_LIMIT, TIMESTAMP_LIMIT};
 
@@ -102,6 +104,13 @@ impl Repository {
             timestamp,
             snapshot,
         })
+    }
+
+    /// The keys that are used unattended.
+    pub(crate) fn online_keys(&self) -> anyhow::Result<BTreeSet<KeyId>> {
+        let roles = self.published()?.root.into_body().roles;
+        let both = [roles.snapshot.keyids, roles.timestamp.keyids];
+        Ok(both.into_iter().flatten().collect())
     }
 
     fn newest_root(&self) -> anyhow::Result<Envelope<Root>> {
