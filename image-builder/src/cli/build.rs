@@ -9,7 +9,7 @@ use fs2::available_space;
 
 use crate::BadInput;
 use crate::cache::Cache;
-use crate::image::{self, Format, LockPolicy, Order, Release, Site, Version};
+use crate::image::{self, Format, KernelOptions, LockPolicy, Order, Release, Site, Version};
 use crate::mirror::Mirror;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
@@ -27,9 +27,12 @@ pub(super) struct BuildArguments {
     /// Version of the release
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     version: Version,
-    /// Lay the files of DIR (usr/..., etc/...) over the image; may be given more than once
-    #[arg(long = "overlay-dir", value_name = "DIR")]
+    /// Lay a site's own files (DIR/usr/..., DIR/etc/...) over the image; may be given more than once
+    #[arg(long = "overlay-dir", visible_alias = "overlay", value_name = "DIR")]
     overlays: Vec<PathBuf>,
+    /// Add a site's own options to the kernel command line, behind those of the recipe
+    #[arg(long, default_value_t, value_name = "OPTIONS")]
+    cmdline: KernelOptions,
     /// The node's program [default: strake beside this program]
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -134,6 +137,7 @@ fn order(arguments: BuildArguments) -> Result<Order> {
         extra_packages: arguments.packages,
         version: arguments.version,
         overlays: arguments.overlays,
+        kernel_options: arguments.cmdline,
         agent: program(arguments.agent, "agent", "strake")?,
         init: program(arguments.init, "init", "strake-init")?,
         out: arguments.out,

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod download;
+mod kernel_options;
 mod partitions;
 mod release;
 mod sbom;
@@ -20,6 +21,7 @@ use crate::recipe::Recipe;
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
+pub use kernel_options::KernelOptions;
 pub use release::{Artifact, Kind, Release};
 
 /// What is to be built.
@@ -29,6 +31,7 @@ pub struct Order {
     pub extra_packages: Vec<String>,
     pub version: Version,
     pub overlays: Vec<PathBuf>,
+    pub kernel_options: KernelOptions,
     pub agent: PathBuf,
     pub init: PathBuf,
     /// None is the workspace's directory for this version.

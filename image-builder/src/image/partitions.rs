@@ -64,7 +64,10 @@ pub(super) fn boot(
     usr: &Usr,
 ) -> Result<Entry> {
     let version = order.version.as_str();
-    let cmdline = format!("usrhash={} {}", usr.facts.root_hash, order.recipe.cmdline);
+    let cmdline = order.kernel_options.appended_to(format!(
+        "usrhash={} {}",
+        usr.facts.root_hash, order.recipe.cmdline
+    ));
     let tool = |path: &str| {
         let path = site.tools.tree().join(path);
         fs::read(&path).with_context(|| format!("reading {}", path.display()))

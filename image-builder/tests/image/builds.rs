@@ -118,7 +118,7 @@ fn a_killed_build_does_not_poison_the_next() {
 }
 
 #[test]
-fn packages_and_files_are_added_to_the_recipe() {
+fn packages_files_and_kernel_options_are_added_to_the_recipe() {
     require_tools!();
     let site = Site::new();
     let overlay = site.path("overlay");
@@ -138,6 +138,7 @@ fn packages_and_files_are_added_to_the_recipe() {
     build
         .arg("--overlay-dir")
         .arg(&overlay)
+        .args(["--cmdline", "site.option=1"])
         .arg("--out")
         .arg(site.path("out"));
     let output = build.output().unwrap();
@@ -159,4 +160,7 @@ fn packages_and_files_are_added_to_the_recipe() {
     assert!(cat("/lib/os-release").contains("VERSION_ID=7.1"));
     assert!(cat("/share/strake/packages.json").contains("\"netcat-openbsd\""));
     assert_eq!(cat("/bin/strake"), "agent");
+    let uki = fs::read(site.path("out/strake_7.1.efi")).unwrap();
+    let option = b" site.option=1";
+    assert!(uki.windows(option.len()).any(|window| window == option));
 }
