@@ -13,16 +13,31 @@ use crate::tree::{Patterns, Tree, read_directory, write_directory};
 
 pub const MODULES: &str = "usr/lib/modules";
 
-/// The version of the one kernel in the tree.
-pub fn version(tree: &Tree) -> Result<String> {
-    let kernels: Vec<&str> = tree
-        .below("boot")
-        .filter_map(|(name, _)| name.strip_prefix("vmlinuz-"))
-        .collect();
-    match kernels[..] {
-        [version] => Ok(version.to_owned()),
-        [] => bail!("no package of the recipe has a kernel (boot/vmlinuz-*)"),
-        _ => bail!("the packages have several kernels: {}", kernels.join(", ")),
+/// Files of packages beside the modules that no running machine reads.
+const BESIDE: [&str; 3] = ["vmlinuz", "System.map", "config"];
+
+/// Version and path of the one kernel in the tree; packages have it in `boot`, newer ones beside
+/// its modules.
+pub fn image(tree: &Tree) -> Result<(String, String)> {
+    let old = tree.below("boot").filter_map(|(name, _)| {
+        let version = name.strip_prefix("vmlinuz-")?;
+        Some((version.to_owned(), format!("boot/{name}")))
+    });
+    let new = tree.below(MODULES).filter_map(|(name, _)| {
+        let version = name.strip_suffix("/vmlinuz")?;
+        Some((version.to_owned(), format!("{MODULES}/{name}")))
+    });
+    let mut kernels: Vec<_> = old.chain(new).collect();
+    match (kernels.pop(), kernels.is_empty()) {
+        (Some(kernel), true) => Ok(kernel),
+        (None, _) => {
+            bail!("no package of the recipe has a kernel (boot/vmlinuz-*, {MODULES}/*/vmlinuz)")
+        }
+        (Some(last), false) => {
+            kernels.push(last);
+            let versions: Vec<String> = kernels.into_iter().map(|kernel| kernel.0).collect();
+            bail!("the packages have several kernels: {}", versions.join(", "))
+        }
     }
 }
 
@@ -37,6 +52,7 @@ pub fn plain_modules(
     let directory = format!("{MODULES}/{version}");
     let mut modules = packages.moved(&directory, "");
     modules.trim(dropped);
+    BESIDE.iter().for_each(|name| modules.remove(name));
     write_directory(&modules.moved_below(&directory), scratch)?;
     // depmod looks below lib/modules.
     std::os::unix::fs::symlink("usr/lib", scratch.join("lib")).context("linking lib")?;
@@ -121,6 +137,7 @@ fn name(file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Node;
 
     const DEP: &str = "kernel/a/dm-verity.ko: kernel/a/dm-bufio.ko kernel/a/dm-mod.ko\n\
                        kernel/a/dm-bufio.ko: kernel/a/dm-mod.ko\nkernel/a/dm-mod.ko:\n\
@@ -137,6 +154,31 @@ mod tests {
             "kernel/a/dm-bufio.ko: kernel/a/dm-mod.ko\nkernel/a/dm-mod.ko:\n\
              kernel/a/dm-verity.ko: kernel/a/dm-bufio.ko kernel/a/dm-mod.ko\n"
         );
+    }
+
+    #[test]
+    fn the_one_kernel_is_found_in_boot_or_beside_its_modules() {
+        let tree = |paths: &[&str]| {
+            let mut tree = Tree::default();
+            for path in paths {
+                tree.insert(path, Node::file(0o644, *b"kernel"));
+            }
+            image(&tree).map_err(|error| error.to_string())
+        };
+        let found = |version: &str, path: &str| Ok((version.to_owned(), path.to_owned()));
+        let new = "usr/lib/modules/7.2/vmlinuz";
+        assert_eq!(
+            tree(&["boot/vmlinuz-6.12"]),
+            found("6.12", "boot/vmlinuz-6.12")
+        );
+        assert_eq!(tree(&[new]), found("7.2", new));
+        assert!(
+            tree(&["boot/config-6.12"])
+                .unwrap_err()
+                .contains("no package")
+        );
+        let both = tree(&["boot/vmlinuz-6.12", new]).unwrap_err();
+        assert!(both.ends_with("several kernels: 6.12, 7.2"), "{both}");
     }
 
     #[test]

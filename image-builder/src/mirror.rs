@@ -7,6 +7,25 @@ use anyhow::{Context, Result, bail};
 
 use crate::{BadInput, SUITE};
 
+/// How much of the archive is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Suite {
+    /// The release as it was last cut
+    Main,
+    /// With its updates and security fixes
+    #[default]
+    Security,
+    /// With newer packages from backports too, wherever there is one
+    Backports,
+}
+
+impl Suite {
+    /// The suite that apt takes packages from first, when that is not the newest version.
+    pub fn target(self) -> Option<String> {
+        (self == Self::Backports).then(|| format!("{SUITE}-backports"))
+    }
+}
+
 /// The address of a Debian archive, ending in `/debian`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror(String);
@@ -49,18 +68,20 @@ impl Mirror {
         &self.0
     }
 
-    /// Lines of a `sources.list` for the release, its updates and its security fixes.
-    pub fn sources(&self) -> Vec<String> {
+    /// Lines of a `sources.list`.
+    pub fn sources(&self, suite: Suite) -> Vec<String> {
         let base = &self.0;
         let security = match base.strip_suffix("/debian") {
             Some(host) => format!("{host}/debian-security"),
             None => format!("{base}-security"),
         };
-        vec![
-            format!("deb {base} {SUITE} main"),
-            format!("deb {base} {SUITE}-updates main"),
-            format!("deb {security} {SUITE}-security main"),
-        ]
+        let mut lines = vec![format!("deb {base} {SUITE} main")];
+        if suite != Suite::Main {
+            lines.push(format!("deb {base} {SUITE}-updates main"));
+            lines.push(format!("deb {security} {SUITE}-security main"));
+        }
+        lines.extend(suite.target().map(|name| format!("deb {base} {name} main")));
+        lines
     }
 }
 
@@ -104,9 +125,14 @@ mod tests {
     fn security_fixes_come_from_the_sibling_archive() {
         let mirror = Mirror::parse("http://one.example/debian/").unwrap();
         assert_eq!(
-            mirror.sources()[2],
+            mirror.sources(Suite::Security)[2],
             format!("deb http://one.example/debian-security {SUITE}-security main")
         );
         assert!(Mirror::parse("one.example").is_err());
+        assert_eq!(mirror.sources(Suite::Main).len(), 1);
+        assert_eq!(
+            mirror.sources(Suite::Backports)[3],
+            format!("deb http://one.example/debian {SUITE}-backports main")
+        );
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use nix::unistd::Uid;
 
 use crate::digest::Inputs;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Suite};
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 use crate::{EPOCH, SUITE, cache};
@@ -146,7 +146,7 @@ fn make(tree: &Path, workspace: &Workspace, mirror: &Mirror, progress: &Progress
         ])
         .arg(format!("--include={}", PACKAGES.join(",")))
         .args([SUITE, "-"])
-        .args(mirror.sources())
+        .args(mirror.sources(Suite::Security))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -10,7 +10,8 @@ use fs2::available_space;
 use crate::BadInput;
 use crate::cache::Cache;
 use crate::image::{self, Format, KernelOptions, LockPolicy, Order, Release, Site, Version};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Suite};
+use crate::packages::Lock;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::tools::Tools;
@@ -24,6 +25,12 @@ pub(super) struct BuildArguments {
     /// Add a Debian package to those of the recipe
     #[arg(long = "package", value_name = "NAME")]
     packages: Vec<String>,
+    /// How much of the Debian archive to look at
+    #[arg(long, value_enum, default_value_t)]
+    suite: Suite,
+    /// Packages to take, in place of the recipe's packages.lock
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
     /// Version of the release
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     version: Version,
@@ -73,6 +80,15 @@ pub(super) struct LockArguments {
     /// The recipe whose packages.lock is written
     #[arg(long, value_name = "DIR", default_value = "image-builder/recipe")]
     recipe: PathBuf,
+    /// Add a Debian package to those of the recipe
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+    /// How much of the Debian archive to look at
+    #[arg(long, value_enum, default_value_t)]
+    suite: Suite,
+    /// Where the lock goes [default: packages.lock of the recipe]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// What `main` found out before the subcommand.
@@ -122,7 +138,12 @@ pub(super) fn build(
 }
 
 fn order(arguments: BuildArguments) -> Result<Order> {
-    let recipe = Recipe::load(arguments.recipe.as_deref())?;
+    let mut recipe = Recipe::load(arguments.recipe.as_deref())?;
+    if let Some(path) = &arguments.lock {
+        let text = fs::read_to_string(path)
+            .map_err(|error| BadInput(format!("--lock {}: {error}", path.display())))?;
+        recipe.lock = Some(Lock::parse(&text)?);
+    }
     for overlay in &arguments.overlays {
         if !overlay.is_dir() {
             let text = format!("--overlay-dir {}: no such directory", overlay.display());
@@ -135,6 +156,7 @@ fn order(arguments: BuildArguments) -> Result<Order> {
     Ok(Order {
         recipe,
         extra_packages: arguments.packages,
+        suite: arguments.suite,
         version: arguments.version,
         overlays: arguments.overlays,
         kernel_options: arguments.cmdline,
@@ -194,7 +216,10 @@ pub(super) fn lock(
     arguments: &LockArguments,
     mirror: impl FnOnce() -> Result<Mirror>,
 ) -> Result<()> {
-    let path = arguments.recipe.join("packages.lock");
+    let path = match &arguments.out {
+        Some(path) => path.clone(),
+        None => arguments.recipe.join("packages.lock"),
+    };
     if !arguments.recipe.join("packages.txt").is_file() {
         let text = format!(
             "--recipe {}: has no packages.txt",
@@ -215,7 +240,7 @@ pub(super) fn lock(
         cache: &cache,
         progress,
     };
-    let lock = image::lock(&site, &recipe, mirror)?;
+    let lock = image::lock(&site, &recipe, &arguments.packages, arguments.suite, mirror)?;
     let changes = match &recipe.lock {
         Some(old) => old.differences(&lock),
         None => Vec::new(),

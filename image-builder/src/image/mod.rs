@@ -14,7 +14,7 @@ use anyhow::Result;
 
 use crate::BadInput;
 use crate::cache::Cache;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Suite};
 use crate::packages::{Lock, Package, Request};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
@@ -29,6 +29,7 @@ pub use release::{Artifact, Kind, Release};
 pub struct Order {
     pub recipe: Recipe,
     pub extra_packages: Vec<String>,
+    pub suite: Suite,
     pub version: Version,
     pub overlays: Vec<PathBuf>,
     pub kernel_options: KernelOptions,
@@ -100,7 +101,7 @@ pub fn build(
         let text = "--locked: the recipe has no packages.lock; make one with `strake-image lock`";
         return Err(BadInput(text.into()).into());
     }
-    let packages = stages::packages(site, &order.recipe, &request, mirror)?;
+    let packages = stages::packages(site, &order.recipe, &request, order.suite, mirror)?;
     check_lock(site.progress, order, &packages.lock)?;
     let modules = stages::modules(site, &order.recipe, &packages)?;
     let (usr, initrd, filesystems) = std::thread::scope(|scope| -> Result<_> {
@@ -129,11 +130,14 @@ pub fn build(
 pub fn lock(
     site: &Site<'_>,
     recipe: &Recipe,
+    extra_packages: &[String],
+    suite: Suite,
     mirror: impl FnOnce() -> Result<Mirror>,
 ) -> Result<Lock> {
-    let request = Request::new(&recipe.packages)?;
+    let request = Request::new(recipe.packages.iter().chain(extra_packages))?;
     let stage = site.progress.stage("lock");
-    let archives = crate::packages::resolve(&request, None, mirror, &site.workspace.packages())?;
+    let archives =
+        crate::packages::resolve(&request, None, suite, mirror, &site.workspace.packages())?;
     let packages: Vec<Package> = archives
         .into_iter()
         .map(|archive| archive.package)

@@ -12,7 +12,7 @@ use super::{Order, Site};
 use crate::cache::Entry;
 use crate::digest::{Digest, Inputs};
 use crate::identity::Uuid;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Suite};
 use crate::packages::{self, Control, Lock, Request};
 use crate::recipe::Recipe;
 use crate::tree::{Content, Tree, read_archive, read_directory, write_archive};
@@ -39,17 +39,21 @@ pub(super) fn packages(
     site: &Site<'_>,
     recipe: &Recipe,
     request: &Request,
+    suite: Suite,
     mirror: impl FnOnce() -> Result<Mirror>,
 ) -> Result<Packages> {
     let locked = recipe.lock.as_ref().map(Lock::to_text).unwrap_or_default();
-    let inputs = Inputs::new("packages 1")
+    let mut inputs = Inputs::new("packages 1")
         .with(request.digest())
         .with(locked);
+    if suite != Suite::default() {
+        inputs.add(format!("{suite:?}"));
+    }
     let entry = site
         .cache
         .stage(site.progress, "packages", &inputs, |directory| {
             let cache = site.workspace.packages();
-            let archives = packages::resolve(request, recipe.lock.as_ref(), mirror, &cache)?;
+            let archives = packages::resolve(request, recipe.lock.as_ref(), suite, mirror, &cache)?;
             let scratch = scratch(directory)?;
             let (tree, controls) = packages::unpack(site.tools, &archives, &scratch)?;
             write_tree(&tree, &directory.join("root.tar"))?;
@@ -92,14 +96,12 @@ pub(super) fn modules(site: &Site<'_>, recipe: &Recipe, packages: &Packages) -> 
         .cache
         .stage(site.progress, "modules", &inputs, |directory| {
             let tree = packages.tree()?;
-            let version = kernel::version(&tree)?;
+            let (version, image) = kernel::image(&tree)?;
             let scratch = scratch(directory)?;
             let dropped = &recipe.modules_drop;
             let modules = kernel::plain_modules(site.tools, &tree, &version, dropped, &scratch)?;
             write_tree(&modules, &directory.join("modules.tar"))?;
-            let image = tree
-                .read(&format!("boot/vmlinuz-{version}"))
-                .context("reading the kernel")?;
+            let image = tree.read(&image).context("reading the kernel")?;
             fs::write(directory.join("vmlinuz"), image).context("keeping the kernel")?;
             fs::write(directory.join("version"), version)
                 .context("keeping the kernel's version")?;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{Lock, Package, Request};
 use crate::digest::Digest;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Suite};
 use crate::{SUITE, tools};
 
 /// A package and where its archive is.
@@ -25,15 +25,15 @@ pub struct Archive {
     pub path: PathBuf,
 }
 
-/// Runs with the root as first argument, then the count of locked packages, those packages as
-/// NAME=VERSION, and the requested names.
+/// Runs with the root as first argument, then the suite to prefer or nothing, the count of locked
+/// packages, those packages as NAME=VERSION, and the requested names.
 const HOOK: &str = r#"
 set -eu
-root=$1 pins=$2
-shift 2
+root=$1 target=$2 pins=$3
+shift 3
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 apt-get update -q --error-on=any
-get() { apt-get install --yes -q --no-install-recommends "$@"; }
+get() { apt-get install --yes -q --no-install-recommends ${target:+-t "$target"} "$@"; }
 mkdir -p "$root/strake"
 i=0 locked=
 while [ "$i" -lt "$pins" ]; do locked="$locked $1"; shift; i=$((i + 1)); done
@@ -47,6 +47,7 @@ sed "s/^[^ ]* \([^_]*\)_\([^_]*\)_.*/\1=\2/; s/%3a/:/" "$root/strake/uris" |
 pub fn resolve(
     request: &Request,
     lock: Option<&Lock>,
+    suite: Suite,
     mirror: impl FnOnce() -> Result<Mirror>,
     cache: &Path,
 ) -> Result<Vec<Archive>> {
@@ -58,7 +59,7 @@ pub fn resolve(
             return Ok(archives);
         }
     }
-    let index = download(request, lock, &mirror()?, cache)?;
+    let index = download(request, lock, suite, &mirror()?, cache)?;
     let archives = archives(&parse_index(&index)?, cache);
     if let Some(archive) = damaged(&archives) {
         let _ = fs::remove_file(&archive.path);
@@ -97,6 +98,7 @@ fn damaged(archives: &[Archive]) -> Option<&Archive> {
 fn download(
     request: &Request,
     lock: Option<&Lock>,
+    suite: Suite,
     mirror: &Mirror,
     cache: &Path,
 ) -> Result<String> {
@@ -118,7 +120,8 @@ fn download(
             "--setup-hook=sync-in {cache} /var/cache/apt/archives"
         ))
         .arg(format!(
-            "--setup-hook=sh {output_path}/hook \"$1\" {} {words}",
+            "--setup-hook=sh {output_path}/hook \"$1\" '{}' {} {words}",
+            suite.target().unwrap_or_default(),
             pins.len()
         ))
         .arg(format!(
@@ -126,7 +129,7 @@ fn download(
         ))
         .arg(format!("--setup-hook=sync-out /strake {output_path}"))
         .args([SUITE, "-"])
-        .args(mirror.sources())
+        .args(mirror.sources(suite))
         .stdin(Stdio::null());
     let ended = command.output().map_err(tools::not_installed)?;
     if !ended.status.success() {
@@ -195,13 +198,14 @@ mod tests {
         };
         let path = cache.path().join(package.file_name());
         let lock = Lock::new(&request, vec![package]);
+        let suite = Suite::default();
         let no_mirror = || bail!("the mirror was asked");
         fs::write(&path, "deb").unwrap();
-        let found = resolve(&request, Some(&lock), no_mirror, cache.path()).unwrap();
+        let found = resolve(&request, Some(&lock), suite, no_mirror, cache.path()).unwrap();
         assert_eq!(found[0].path, path);
         fs::write(&path, "dub").unwrap();
-        assert!(resolve(&request, Some(&lock), no_mirror, cache.path()).is_err());
+        assert!(resolve(&request, Some(&lock), suite, no_mirror, cache.path()).is_err());
         let other = Request::new(&["b".to_owned()]).unwrap();
-        assert!(resolve(&other, Some(&lock), no_mirror, cache.path()).is_err());
+        assert!(resolve(&other, Some(&lock), suite, no_mirror, cache.path()).is_err());
     }
 }
