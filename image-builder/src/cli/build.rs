@@ -57,6 +57,9 @@ pub(super) struct BuildArguments {
         default_value = "raw,qcow2,zst"
     )]
     formats: Vec<Format>,
+    /// Make no disk image, only what a repository of releases takes
+    #[arg(long, conflicts_with = "formats")]
+    no_disk: bool,
     /// Use this recipe, not the one inside the program
     #[arg(long, value_name = "DIR")]
     recipe: Option<PathBuf>,
@@ -151,6 +154,9 @@ fn order(arguments: BuildArguments) -> Result<Order> {
         }
     }
     let mut formats = arguments.formats;
+    if arguments.no_disk {
+        formats.clear();
+    }
     formats.sort();
     formats.dedup();
     Ok(Order {

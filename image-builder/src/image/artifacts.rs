@@ -126,7 +126,9 @@ fn fill(site: &Site<'_>, order: &Order, parts: &Parts, out: &Path) -> Result<Rel
     let version = order.version.as_str();
     let facts = &parts.usr.facts;
     let raw = out.join(format!("strake_{version}.raw"));
-    write_disk(&raw, parts)?;
+    if !order.formats.is_empty() {
+        write_disk(&raw, parts)?;
+    }
     let mut kinds = copy_parts(version, parts, out)?;
     kinds.push((write_sbom(version, parts, out)?, Kind::Sbom));
     let mut artifacts = thread::scope(|scope| -> Result<Vec<Artifact>> {
@@ -142,7 +144,7 @@ fn fill(site: &Site<'_>, order: &Order, parts: &Parts, out: &Path) -> Result<Rel
         }
         Ok(artifacts)
     })?;
-    if !order.formats.contains(&Format::Raw) {
+    if !order.formats.is_empty() && !order.formats.contains(&Format::Raw) {
         fs::remove_file(&raw).context("removing the raw image")?;
     }
     artifacts.sort_by(|a, b| a.name.cmp(&b.name));

@@ -37,6 +37,7 @@ pub struct Order {
     pub init: PathBuf,
     /// None is the workspace's directory for this version.
     pub out: Option<PathBuf>,
+    /// With none there is no disk image.
     pub formats: Vec<Format>,
     pub lock_policy: LockPolicy,
 }

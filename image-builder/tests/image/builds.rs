@@ -163,4 +163,26 @@ fn packages_files_and_kernel_options_are_added_to_the_recipe() {
     let uki = fs::read(site.path("out/strake_7.1.efi")).unwrap();
     let option = b" site.option=1";
     assert!(uki.windows(option.len()).any(|window| window == option));
+
+    let out = site.path("no-disk");
+    let mut build = site.build("agent");
+    build.args([
+        "--no-disk",
+        "--version",
+        "7.1",
+        "--package",
+        "netcat-openbsd",
+    ]);
+    build.arg("--overlay").arg(&overlay).arg("--out").arg(&out);
+    let artifacts = self::release(&mut build)["artifacts"].clone();
+    let kinds = artifacts
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap());
+    assert_eq!(
+        kinds.collect::<Vec<_>>(),
+        ["packages", "sbom", "uki", "usr", "usr-verity"]
+    );
+    assert!(!out.join("strake_7.1.raw").exists());
 }
