@@ -9,10 +9,12 @@
 //! process is only ever signalled by its id together with its start time.
 
 pub mod bench;
+pub mod blocklog;
 pub mod console;
 pub mod host;
 pub mod image;
 pub mod lab;
+pub mod loader;
 pub mod machine;
 pub mod process;
 pub mod programs;

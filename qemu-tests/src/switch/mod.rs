@@ -14,5 +14,6 @@ mod serve;
 
 pub use control::{Answer, Control, Request};
 pub use fabric::{Delivery, Fabric, Mac};
+pub use random::Random;
 pub use rules::{Fault, Groups, Port, Rules};
 pub use serve::{PORTS, port_socket, serve};

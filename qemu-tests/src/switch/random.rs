@@ -1,10 +1,10 @@
 //! Randomness that a seed reproduces (SplitMix64).
 
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,7 +17,7 @@ impl Random {
     }
 
     /// True in `per_mille` of a thousand draws.
-    pub(super) fn happens(&mut self, per_mille: u16) -> bool {
+    pub fn happens(&mut self, per_mille: u16) -> bool {
         self.draw() % 1000 < u64::from(per_mille)
     }
 }
