@@ -1,124 +1,20 @@
 //! A machine whose config lies in the network: what is in force before PID 1, what the network
 //! phase makes of it, and what is left when a source is silent or sends something else.
 
+mod cloud;
 mod machine;
 mod web;
 
-use std::sync::{Arc, Mutex};
-
-use machine::{Machine, is_root};
-use serde_json::Value;
+use cloud::{Cloud, Network, text};
+use machine::is_root;
 use strake_agent::apply::jobs::Occasion;
-use strake_agent::config::network::{self, Contact, Report};
+use strake_agent::config::network::Contact;
 use strake_agent::fetch::Pin;
-use strake_agent::root::Root;
-use web::{Reply, Web, hasty};
+use web::Reply;
 
 const FIRST: &str = "#cloud-config\nwrite_files: [{path: /etc/app, content: first}]\n";
 const SECOND: &str = "#cloud-config\nwrite_files: [{path: /etc/app, content: second}]\n";
 const BROKEN: &str = "#cloud-config\nwrite_files: [{path: app, content: third}]\n";
-
-/// A droplet's metadata service with user-data that a test may change, and more files.
-struct Cloud {
-    web: Web,
-    user_data: Arc<Mutex<Reply>>,
-}
-
-impl Cloud {
-    fn new(user_data: &str, files: &[(&str, &str)]) -> Cloud {
-        let shared = Arc::new(Mutex::new(Reply::text(user_data)));
-        let served = Arc::clone(&shared);
-        let files: Vec<(String, Reply)> = files
-            .iter()
-            .map(|(path, text)| (path.to_string(), Reply::text(text)))
-            .collect();
-        let web = Web::new(move |asked| match asked.path.as_str() {
-            "/metadata/v1/user-data" => served.lock().expect("not poisoned").clone(),
-            "/metadata/v1.json" => Reply::text(
-                r#"{"hostname": "droplet", "public_keys": ["ssh-ed25519 AAAA cloud"],
-                    "interfaces": {"public": [{"ipv4": {"ip_address": "192.0.2.7"}}]}}"#,
-            ),
-            path => {
-                let found = files.iter().find(|(known, _)| known == path);
-                found.map_or(Reply::Status(404), |(_, reply)| reply.clone())
-            }
-        });
-        Cloud {
-            web,
-            user_data: shared,
-        }
-    }
-
-    fn says(&self, reply: Reply) {
-        *self.user_data.lock().expect("not poisoned") = reply;
-    }
-
-    fn machine(&self) -> Machine {
-        let machine = Machine::new();
-        machine.put("sys/class/dmi/id/sys_vendor", "DigitalOcean\n");
-        machine.put("sys/class/dmi/id/product_uuid", "machine-1\n");
-        machine.put("dev/console", "");
-        let line = format!("quiet strake.metadata.url={}\n", self.web.url(""));
-        machine.put("proc/cmdline", line);
-        machine
-    }
-
-    fn booted(&self) -> Machine {
-        let machine = self.machine();
-        let run = machine.boot();
-        assert_eq!(run.code, 0, "{}", run.err);
-        machine
-    }
-}
-
-trait Network {
-    fn network(&self) -> machine::Run;
-    fn hasty_network(&self) -> Report;
-    fn problems(&self) -> Vec<String>;
-    fn restart(&self);
-}
-
-impl Network for Machine {
-    fn network(&self) -> machine::Run {
-        self.strake(&["config", "run"])
-    }
-
-    /// The same in this process, with little patience.
-    fn hasty_network(&self) -> Report {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("runtime");
-        let root = Root::new(self.root());
-        runtime
-            .block_on(network::apply(&root, &hasty()))
-            .expect("the phase ends")
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let record = self.record();
-        let problems = record["problems"].as_array().expect("a list").iter();
-        problems
-            .map(|problem| {
-                format!(
-                    "{}: {}",
-                    text(&problem["source"]),
-                    text(&problem["message"])
-                )
-            })
-            .collect()
-    }
-
-    fn restart(&self) {
-        self.reboot();
-        let run = self.boot();
-        assert_eq!(run.code, 0, "{}", run.err);
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
 
 #[test]
 fn the_first_boot_gets_everything_in_the_network_phase_and_the_next_starts_with_it() {
@@ -184,6 +80,14 @@ fn what_changed_at_the_source_is_applied_and_kept() {
     assert!(matches!(applied.occasion, Occasion::Boot { .. }));
     let applied = machine.hasty_network().applied.expect("applied");
     assert!(!applied.changes_machine());
+
+    cloud.says(Reply::text(&SECOND.replace("/etc/app", "/etc/other")));
+    assert_eq!(machine.network().code, 0);
+    assert_eq!(machine.read("etc/other"), "second");
+    assert!(!machine.path("etc/app").exists(), "no config has it now");
+    assert_eq!(machine.network().code, 3);
+    cloud.says(Reply::text(SECOND));
+    assert_eq!(machine.network().code, 0);
 
     cloud.says(Reply::Status(404));
     assert_eq!(
@@ -441,75 +345,4 @@ fn address_variables_come_from_the_metadata() {
     assert_eq!(machine.read("etc/private"), "<>", "the cloud names none");
     assert_eq!(machine.network().code, 3);
     assert_eq!(machine.strake(&["config", "diff"]).code, 0);
-}
-
-#[test]
-fn files_and_keys_are_fetched_in_the_network_phase() {
-    if !is_root() {
-        return;
-    }
-    let keys = r#"[{"key": "ssh-ed25519 AAAA imported"}]"#;
-    let files = [("/tool", "tool"), ("/keys", keys), ("/other", "other")];
-    let cloud = Cloud::new("", &files);
-    let (tool, imported, other) = (
-        cloud.web.url("tool"),
-        cloud.web.url("keys"),
-        cloud.web.url("other"),
-    );
-    let (good, wrong) = (Pin::of(b"tool"), Pin::of(b"else"));
-    let config = format!(
-        "#cloud-config\nusers: [{{name: core, coreos_ssh_import_url: '{imported}'}}]\n\
-         write_files:\n\
-         - {{path: /etc/tool, permissions: '0755', source: {{url: '{tool}', sha256: {good}}}}}\n\
-         - {{path: /etc/other, source: {{url: '{other}', sha256: {wrong}}}}}\n\
-         - {{path: /etc/plain, content: plain}}\n"
-    );
-    cloud.says(Reply::text(&config));
-    let machine = cloud.booted();
-    let run = machine.network();
-    assert_eq!(run.code, 0, "{}", run.err);
-    assert_eq!(
-        (machine.read("etc/tool"), machine.mode("etc/tool")),
-        ("tool".into(), 0o755)
-    );
-    assert_eq!(machine.read("etc/plain"), "plain");
-    assert!(!machine.path("etc/other").exists(), "another digest");
-    let keys = machine.read("etc/ssh/authorized_keys.d/core");
-    assert_eq!(keys, "ssh-ed25519 AAAA cloud\nssh-ed25519 AAAA imported\n");
-    let problems = machine.problems();
-    let told = problems
-        .iter()
-        .find(|text| text.contains("/etc/other: fetching"));
-    assert!(told.expect("told").contains("its SHA-256 digest is"));
-
-    assert_eq!(machine.network().code, 3);
-    let asked = cloud.web.lines();
-    let times = asked.iter().filter(|line| *line == "GET /tool").count();
-    assert_eq!(times, 1, "the file on disk has the right digest");
-}
-
-#[test]
-fn keys_that_cannot_be_fetched_are_those_of_the_last_time() {
-    if !is_root() {
-        return;
-    }
-    let served = Arc::new(Mutex::new(Reply::text(r#"[{"key": "ssh-rsa AAAA b"}]"#)));
-    let answers = Arc::clone(&served);
-    let web = Web::new(move |_| answers.lock().expect("not poisoned").clone());
-    let url = web.url("keys");
-    let config =
-        format!("#cloud-config\nusers: [{{name: core, coreos_ssh_import_url: '{url}'}}]\n");
-    let machine = Machine::with_config(&config);
-    machine.boot();
-    assert_eq!(machine.network().code, 0);
-    for reply in [Reply::Status(404), Reply::Status(500), Reply::Page] {
-        *served.lock().expect("not poisoned") = reply;
-        machine.restart();
-        machine.hasty_network();
-        let keys = machine.read("etc/ssh/authorized_keys.d/core");
-        assert_eq!(keys, "ssh-rsa AAAA b\n");
-        let problems = machine.problems();
-        let told = problems.iter().any(|text| text.contains("keys of core: "));
-        assert!(told, "{problems:?}");
-    }
 }

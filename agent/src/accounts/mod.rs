@@ -91,6 +91,22 @@ impl Accounts {
         })
     }
 
+    /// Takes a user that a config made out again, with the group of its name if that was made too.
+    /// Its numbers stay reserved: files in DATA still are its own.
+    pub fn remove(&mut self, name: &str) {
+        if !self.ids.users.contains_key(name) {
+            return;
+        }
+        self.passwd.remove(name);
+        self.shadow.remove(name);
+        if self.ids.groups.contains_key(name) {
+            self.group.remove(name);
+            self.gshadow.remove(name);
+        }
+        self.group.remove_member(3, name);
+        self.gshadow.remove_member(3, name);
+    }
+
     pub fn missing_groups<'a>(&self, user: &'a User) -> Vec<&'a str> {
         let groups = user
             .groups

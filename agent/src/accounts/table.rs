@@ -66,6 +66,25 @@ impl Table {
         self.change(name, index, &joined);
     }
 
+    pub fn remove(&mut self, name: &str) {
+        self.lines.retain(|line| !is_row(line, name));
+    }
+
+    /// Takes it out of the comma-separated lists of one field, in every row.
+    pub fn remove_member(&mut self, index: usize, member: &str) {
+        let lists: Vec<(String, String)> = self
+            .column(index)
+            .filter(|(_, list)| list.split(',').any(|known| known == member))
+            .map(|(name, list)| {
+                let others: Vec<&str> = list.split(',').filter(|known| *known != member).collect();
+                (name.to_string(), others.join(","))
+            })
+            .collect();
+        for (name, list) in lists {
+            self.change(&name, index, &list);
+        }
+    }
+
     fn row(&self, name: &str) -> Option<&str> {
         self.lines
             .iter()

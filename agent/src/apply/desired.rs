@@ -3,6 +3,7 @@
 //! Reads the root, writes nothing. What the machine cannot do (an owner that does not exist) is
 //! collected, all of it, and stops the apply before anything is changed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use strake_cloud_config::plan::{
 };
 
 use super::tree::{Node, Tree};
+use super::written::{self, Earlier, Written};
 use super::{account_files, homes, units};
 use crate::accounts::{self, Accounts, Class, OwnGroup};
 use crate::root::Root;
@@ -43,7 +45,14 @@ impl Moment {
 /// What the plan comes to on this machine.
 #[derive(Debug, Default)]
 pub struct Desired {
-    pub tree: Tree,
+    /// What the plan itself says.
+    pub own: Tree,
+    /// The tables of accounts.
+    pub accounts: Tree,
+    /// Paths written at an earlier moment of the boot that a tree of this moment does not have.
+    pub kept: BTreeSet<PathBuf>,
+    /// Users that are the config's.
+    pub users: BTreeSet<String>,
     /// Why it cannot be done; nothing may be written unless this is empty.
     pub refusals: Vec<String>,
     /// What is done, but hardly as meant.
@@ -53,24 +62,32 @@ pub struct Desired {
 /// Where authorized keys are kept: homes are not mounted when they are written.
 const KEYS_DIR: &str = "/etc/ssh/authorized_keys.d";
 
-pub fn desired(root: &Root, plan: &Plan, moment: Moment) -> Result<Desired> {
+pub fn desired(root: &Root, plan: &Plan, moment: Moment, earlier: &Earlier) -> Result<Desired> {
     let mut accounts = account_files::read(root)?;
     let mut desired = Desired::default();
     if moment != Moment::AfterVar {
-        desired.users(&mut accounts, &plan.users);
-        account_files::add(root, &accounts, &mut desired.tree)?;
+        earlier
+            .leavers
+            .iter()
+            .for_each(|user| accounts.remove(user));
+        desired.users(&mut accounts, &plan.users, &earlier.written);
+        account_files::add(root, &accounts, &mut desired.accounts)?;
         desired.hostname(plan, moment);
     }
+    let disk = Disk {
+        root,
+        earlier: &earlier.written,
+    };
     for file in plan.files.iter().filter(|file| moment.covers(file.phase)) {
-        desired.file(root, &accounts, file)?;
+        desired.file(&disk, &accounts, file, moment)?;
     }
     units::add(root, plan, moment, &mut desired);
-    super::script::add(plan, moment, &mut desired.tree);
+    super::script::add(plan, moment, &mut desired.own);
     Ok(desired)
 }
 
 impl Desired {
-    fn users(&mut self, accounts: &mut Accounts, users: &[UserSpec]) {
+    fn users(&mut self, accounts: &mut Accounts, users: &[UserSpec], earlier: &Written) {
         let mut homes = homes::Homes::default();
         for spec in users {
             let user = to_user(spec);
@@ -78,10 +95,14 @@ impl Desired {
                 let warning = format!("user {}: left out of {group}: no such group", user.name);
                 self.warnings.push(warning);
             }
+            let of_image = accounts.passwd.contains(&user.name) && !earlier.made(&user.name);
             match accounts.ensure(&user) {
                 // The image makes the homes of its own users.
-                Ok(owner) if spec.create_home && accounts.ids.users.contains_key(&spec.name) => {
-                    homes.add(&owner);
+                Ok(owner) if !of_image => {
+                    self.users.insert(spec.name.clone());
+                    if spec.create_home {
+                        homes.add(&owner);
+                    }
                 }
                 Ok(_) => {}
                 Err(refused) => self.refusals.push(refused.to_string()),
@@ -92,11 +113,11 @@ impl Desired {
                     .iter()
                     .map(|key| format!("{}\n", key.trim()));
                 let path = Path::new(KEYS_DIR).join(&spec.name);
-                self.tree.insert(path, Node::text(keys.collect::<String>()));
+                self.own.insert(path, Node::text(keys.collect::<String>()));
             }
         }
         if let Some(text) = homes.tmpfiles() {
-            self.tree
+            self.own
                 .insert(PathBuf::from(homes::TMPFILES), Node::text(text));
         }
     }
@@ -107,46 +128,55 @@ impl Desired {
             .as_ref()
             .filter(|host| moment.covers(host.phase))
         {
-            self.tree.insert(
+            self.own.insert(
                 "/etc/hostname".into(),
                 Node::text(format!("{}\n", hostname.name)),
             );
         }
     }
 
-    fn file(&mut self, root: &Root, accounts: &Accounts, file: &FileSpec) -> Result<()> {
+    fn file(
+        &mut self,
+        disk: &Disk<'_>,
+        accounts: &Accounts,
+        file: &FileSpec,
+        moment: Moment,
+    ) -> Result<()> {
         let path = PathBuf::from(&file.path);
-        let existing = |tree: &Tree| current(root, tree, &path);
+        let existing = |tree: &Tree| disk.current(tree, &path);
         let content = match &file.body {
             Body::Content(content) => content.clone(),
             Body::Append(added) => {
-                let mut content = existing(&self.tree)?.unwrap_or_default();
+                let mut content = existing(&self.own)?.unwrap_or_default();
                 if !content.ends_with(added) {
                     content.extend_from_slice(added);
                 }
                 content
             }
             Body::Symlink(target) => {
-                self.tree.insert(path, Node::link(target));
+                self.own.insert(path, Node::link(target));
                 return Ok(());
             }
             Body::UpdateConf(update) => {
-                let text = match existing(&self.tree)? {
+                let text = match existing(&self.own)? {
                     Some(bytes) => bytes,
-                    None => root.read(UPDATE_CONF_DEFAULT).unwrap_or_default(),
+                    None => disk.root.read(UPDATE_CONF_DEFAULT).unwrap_or_default(),
                 };
                 debug_assert_eq!(file.path, UPDATE_CONF);
                 update.merge(&String::from_utf8_lossy(&text)).into_bytes()
             }
             Body::Environment(environment) => {
-                let text = existing(&self.tree)?.unwrap_or_default();
+                let text = existing(&self.own)?.unwrap_or_default();
                 environment
                     .merge(&String::from_utf8_lossy(&text))
                     .into_bytes()
             }
             Body::Source(source) => {
-                self.warnings
-                    .push(format!("{}: not fetched: {}", file.path, source.url));
+                // On a running machine whoever fetches says why it could not.
+                if moment != Moment::Running {
+                    self.warnings
+                        .push(format!("{}: not fetched: {}", file.path, source.url));
+                }
                 return Ok(());
             }
         };
@@ -154,7 +184,7 @@ impl Desired {
         let gid = number(&file.owner.group).or_else(|| accounts.gid(&file.owner.group));
         match (uid, gid) {
             (Some(uid), Some(gid)) => {
-                self.tree.insert(
+                self.own.insert(
                     path,
                     Node::File {
                         content,
@@ -176,17 +206,32 @@ impl Desired {
     }
 }
 
-/// What the path holds, or is going to hold.
-fn current(root: &Root, tree: &Tree, path: &Path) -> Result<Option<Vec<u8>>> {
-    if let Some(Node::File { content, .. }) = tree.get(path) {
-        return Ok(Some(content.clone()));
-    }
-    match root.read(path) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        // A parent that is a file is the pre-flight's to report.
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+/// What is there before the plan.
+struct Disk<'a> {
+    root: &'a Root,
+    earlier: &'a Written,
+}
+
+impl Disk<'_> {
+    /// What the path holds without the configs of this boot, or is going to hold.
+    fn current(&self, tree: &Tree, path: &Path) -> Result<Option<Vec<u8>>> {
+        if let Some(Node::File { content, .. }) = tree.get(path) {
+            return Ok(Some(content.clone()));
+        }
+        let is_ours = path.starts_with("/etc") && self.earlier.has(path);
+        if is_ours && written::has_image(self.root) {
+            return Ok(match written::of_image(self.root, path) {
+                Some(Node::File { content, .. }) => Some(content),
+                _ => None,
+            });
+        }
+        match self.root.read(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // A parent that is a file is the pre-flight's to report.
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
     }
 }
 

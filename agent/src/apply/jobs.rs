@@ -9,8 +9,10 @@ use std::path::Path;
 use strake_cloud_config::Plan;
 use strake_cloud_config::config::{Command, UnitGroup};
 use strake_cloud_config::plan::{Enable, Phase, UnitSpec};
+use strake_cloud_config::unit_name::UnitName;
 
 use super::script;
+use super::tree::Difference;
 use super::write::Change;
 use crate::systemd::Job;
 
@@ -21,6 +23,8 @@ const UNIT_DIRS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Orders {
+    /// Units that have no file any more. Stopped first: systemd forgets how with the reload.
+    pub stops: Vec<String>,
     pub reload: bool,
     pub jobs: Vec<(Job, String)>,
 }
@@ -85,7 +89,25 @@ pub fn orders(plan: &Plan, changes: &[Change], occasion: &Occasion) -> Orders {
         // Starts what its new dependencies name, and leaves alone what runs.
         jobs.push((Job::Start, BOOT_TARGET.to_string()));
     }
-    Orders { reload, jobs }
+    Orders {
+        stops: Vec::new(),
+        reload,
+        jobs,
+    }
+}
+
+/// Units whose own file was taken away.
+pub fn without_file(changes: &[Change]) -> Vec<String> {
+    let gone = changes
+        .iter()
+        .filter(|change| change.difference == Difference::Unwanted);
+    let names = gone.filter_map(|change| {
+        let dir = change.path.parent()?;
+        let name = change.path.file_name()?.to_str()?;
+        let is_unit = UNIT_DIRS.iter().any(|known| dir == Path::new(known));
+        (is_unit && UnitName::parse(name).is_ok()).then(|| name.to_string())
+    });
+    names.collect()
 }
 
 /// What the occasion makes due for one unit.
@@ -187,7 +209,6 @@ fn is_part_of(path: &Path, unit: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::tree::Difference;
 
     fn unit(name: &str, command: Option<Command>, enable: Enable, phase: Phase) -> UnitSpec {
         UnitSpec {
@@ -322,6 +343,26 @@ mod tests {
         let none = unit("other.service", None, Enable::Keep, Phase::BeforeBoot);
         let expected = ["reload units", "try-restart docker.service"];
         check(none, &files, None, &expected);
+    }
+
+    #[test]
+    fn units_whose_file_went_are_named() {
+        let change = |path: &str, difference| Change {
+            path: path.into(),
+            difference,
+        };
+        let changes = [
+            change("/etc/systemd/system/a.service", Difference::Unwanted),
+            change("/etc/systemd/system/b.service", Difference::Content),
+            change(
+                "/etc/systemd/system/c.service.d/x.conf",
+                Difference::Unwanted,
+            ),
+            change("/run/systemd/system/d.mount", Difference::Unwanted),
+            change("/etc/systemd/network/e.network", Difference::Unwanted),
+            change(LINK, Difference::Unwanted),
+        ];
+        assert_eq!(without_file(&changes), ["a.service", "d.mount"]);
     }
 
     #[test]

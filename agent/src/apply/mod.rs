@@ -12,6 +12,10 @@ pub mod script;
 pub mod tree;
 pub mod units;
 pub mod write;
+pub mod written;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use strake_cloud_config::Plan;
@@ -19,6 +23,7 @@ use strake_cloud_config::Plan;
 pub use desired::Moment;
 use tree::Tree;
 use write::Change;
+use written::{Earlier, LIST, Leftovers, Written};
 
 use crate::root::Root;
 
@@ -29,17 +34,49 @@ pub struct Prepared {
     /// Nothing may be written unless this is empty.
     pub refusals: Vec<String>,
     pub warnings: Vec<String>,
+    /// All that is the config's on this boot, once the tree is in place.
+    written: Written,
 }
 
-pub fn prepare(root: &Root, plan: &Plan, moment: Moment) -> Result<Prepared> {
-    let desired = desired::desired(root, plan, moment)?;
-    let obstacles = preflight::obstacles(root, &desired.tree);
+pub fn prepare(root: &Root, plan: &Plan, moment: Moment, leftovers: Leftovers) -> Result<Prepared> {
+    let written = Written::read(root);
+    // A part of a plan says nothing about what the rest of it has written.
+    let all_stays = leftovers == Leftovers::Stay || moment == Moment::AfterVar;
+    let leavers = match all_stays {
+        true => BTreeSet::new(),
+        false => written.users_without(plan.users.iter().map(|user| user.name.as_str())),
+    };
+    let earlier = Earlier { written, leavers };
+    let mut desired = desired::desired(root, plan, moment, &earlier)?;
+    let earlier = earlier.written;
+    let planned: BTreeSet<&Path> = plan
+        .files
+        .iter()
+        .map(|file| Path::new(&file.path))
+        .collect();
+    let keep = |path: &Path| {
+        all_stays
+            || planned.contains(path)
+            || desired.own.contains_key(path)
+            || desired.kept.contains(path)
+    };
+    let mut users = std::mem::take(&mut desired.users);
+    if all_stays {
+        users.extend(earlier.users().clone());
+    }
+    let written = earlier.followed_by(&desired.own, keep, users);
+    let gone = earlier.without(root, keep);
+    desired.own.extend(gone);
+    let mut tree = desired.own;
+    tree.extend(desired.accounts);
+    let obstacles = preflight::obstacles(root, &tree);
     let mut refusals = desired.refusals;
     refusals.extend(obstacles.iter().map(ToString::to_string));
     Ok(Prepared {
-        tree: desired.tree,
+        tree,
         refusals,
         warnings: desired.warnings,
+        written,
     })
 }
 
@@ -54,7 +91,11 @@ impl Prepared {
         }
     }
 
-    pub fn write(&self, root: &Root) -> Result<Vec<Change>, write::Error> {
-        write::write(root, &self.tree)
+    /// The changes without those to the program's own list.
+    pub fn write(mut self, root: &Root) -> Result<Vec<Change>> {
+        self.tree.insert(PathBuf::from(LIST), self.written.node()?);
+        let mut changes = write::write(root, &self.tree)?;
+        changes.retain(|change| change.path != Path::new(LIST));
+        Ok(changes)
     }
 }

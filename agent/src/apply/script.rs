@@ -23,13 +23,6 @@ pub fn add(plan: &Plan, moment: Moment, tree: &mut Tree) {
         tree.insert(PathBuf::from(&file), node);
         let unit = format!("/run/systemd/system/{}", unit_name(number));
         tree.insert(PathBuf::from(&unit), Node::text(unit_text(&file)));
-        if moment != Moment::Running {
-            let wants = "/run/systemd/system/multi-user.target.wants";
-            tree.insert(
-                PathBuf::from(format!("{wants}/{}", unit_name(number))),
-                Node::link(unit),
-            );
-        }
     }
 }
 

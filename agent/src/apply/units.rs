@@ -34,8 +34,11 @@ pub fn add(root: &Root, plan: &Plan, moment: Moment, desired: &mut Desired) {
             Enable::Keep | Enable::Links(_) => {}
             Enable::FromImage => enable_from_image(root, unit, desired),
         }
-        if moment != Moment::Running {
-            command(root, unit, desired);
+        let at_boot = command(root, unit, desired);
+        match moment {
+            // A job does it; the links of the boot stay as they are.
+            Moment::Running => desired.kept.extend(at_boot.into_keys()),
+            _ => desired.own.extend(at_boot),
         }
     }
 }
@@ -47,8 +50,8 @@ fn unmask(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
     let masked = std::fs::read_link(&real).is_ok_and(|target| target == Path::new("/dev/null"));
     let empty =
         std::fs::symlink_metadata(&real).is_ok_and(|file| file.is_file() && file.len() == 0);
-    if (masked || empty) && !desired.tree.contains_key(&path) {
-        desired.tree.insert(path, Node::Absent);
+    if (masked || empty) && !desired.own.contains_key(&path) {
+        desired.own.insert(path, Node::Absent);
     }
 }
 
@@ -60,7 +63,7 @@ fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
         if !done.insert(name.clone()) {
             continue;
         }
-        let Some(file) = unit_file(root, &desired.tree, &name) else {
+        let Some(file) = unit_file(root, &desired.own, &name) else {
             desired
                 .warnings
                 .push(format!("{name}: there is no such unit to enable"));
@@ -69,7 +72,7 @@ fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
         let Ok(parsed) = UnitName::parse(&name) else {
             continue;
         };
-        let text = match desired.tree.get(&file) {
+        let text = match desired.own.get(&file) {
             Some(Node::File { content, .. }) => String::from_utf8_lossy(content).into_owned(),
             _ => root.read_text(&file).unwrap_or_default(),
         };
@@ -86,39 +89,42 @@ fn enable_from_image(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
         };
         for link in install.links(&parsed, &place) {
             desired
-                .tree
+                .own
                 .insert(PathBuf::from(link.path), Node::link(link.target));
         }
         todo.extend(install.also);
     }
 }
 
-fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) {
+/// The links that make of a command what a boot does.
+fn command(root: &Root, unit: &UnitSpec, desired: &mut Desired) -> Tree {
+    let mut links = Tree::new();
     match unit.command {
         Some(command) if command.starts() => {
-            let Some(file) = unit_file(root, &desired.tree, &unit.name) else {
+            let Some(file) = unit_file(root, &desired.own, &unit.name) else {
                 // Settings of a service that this image does not have yet start nothing.
                 if !unit.name.starts_with("strake-") {
                     let warning = format!("{}: there is no such unit to start", unit.name);
                     desired.warnings.push(warning);
                 }
-                return;
+                return links;
             };
             let wants = Path::new(RUN)
                 .join("multi-user.target.wants")
                 .join(&unit.name);
-            desired.tree.insert(wants, Node::link(file));
+            links.insert(wants, Node::link(file));
         }
         Some(Command::Stop) => {
             for dir in [ETC, RUN, IMAGE] {
-                for pulled in pulling_dirs(root, &desired.tree, dir, &unit.name) {
+                for pulled in pulling_dirs(root, &desired.own, dir, &unit.name) {
                     let path = Path::new(ETC).join(pulled).join(&unit.name);
-                    desired.tree.insert(path, Node::mask());
+                    links.insert(path, Node::mask());
                 }
             }
         }
         _ => {}
     }
+    links
 }
 
 /// Names of the `*.wants` and like directories in `dir` that have, or get, a link to the unit.
@@ -148,7 +154,7 @@ fn pulling_dirs(root: &Root, tree: &Tree, dir: &str, unit: &str) -> Vec<String> 
 }
 
 /// The unit's file as systemd would find it, a template's for an instance.
-fn unit_file(root: &Root, tree: &Tree, name: &str) -> Option<PathBuf> {
+pub fn unit_file(root: &Root, tree: &Tree, name: &str) -> Option<PathBuf> {
     let template = name
         .split_once('@')
         .and_then(|(prefix, rest)| Some(format!("{prefix}@.{}", rest.rsplit_once('.')?.1)));

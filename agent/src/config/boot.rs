@@ -14,6 +14,7 @@ use super::record::{self, Outcome, Problem, Record, digest};
 use super::{Layers, context, trial};
 use crate::apply::tree::{Node, Tree};
 use crate::apply::write::Change;
+use crate::apply::written::Leftovers;
 use crate::apply::{self, Moment};
 use crate::root::Root;
 use crate::source::{Sources, Text, drive};
@@ -146,10 +147,11 @@ impl Candidate<'_> {
         mut found: Vec<Problem>,
     ) -> Result<Report, Vec<Problem>> {
         let problem = |level: &str, text: &str| Problem::whole(self.name(), level, text);
-        let mut prepared = match apply::prepare(root, attempt.plan, attempt.moment) {
-            Ok(prepared) => prepared,
-            Err(cause) => return Err(vec![self.error(&cause)]),
-        };
+        let mut prepared =
+            match apply::prepare(root, attempt.plan, attempt.moment, self.leftovers()) {
+                Ok(prepared) => prepared,
+                Err(cause) => return Err(vec![self.error(&cause)]),
+            };
         let warnings = prepared.warnings.iter();
         found.extend(warnings.map(|text| problem("warning", text)));
         if !prepared.refusals.is_empty() {
@@ -163,6 +165,14 @@ impl Candidate<'_> {
             .and_then(|()| prepared.write(root).context("writing the configuration"))
             .map(|changes| Report { record, changes })
             .map_err(|cause| vec![self.error(&cause)])
+    }
+
+    /// That a source has no user-data now is no reason to take down what runs.
+    fn leftovers(&self) -> Leftovers {
+        match self.layers.user {
+            Some(_) => Leftovers::Go,
+            None => Leftovers::Stay,
+        }
     }
 
     pub(super) fn name(&self) -> &str {

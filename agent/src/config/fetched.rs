@@ -1,6 +1,6 @@
 //! The parts of a plan that lie in the network: files with a `source`, and keys to import.
 //!
-//! A part that cannot be fetched is left out and told; all else goes on without it. A file that
+//! A part that cannot be fetched is left as it is and told; all else goes on without it. A file that
 //! has the right digest already is not fetched again, and keys that cannot be fetched are those
 //! of the last time.
 
@@ -88,10 +88,8 @@ pub async fn fetch(root: &Root, mut plan: Plan, client: &Client, name: &str) -> 
             };
             match content {
                 Ok(content) => file.body = Body::Content(content),
-                Err(cause) => {
-                    problem(&file.path, &cause);
-                    continue;
-                }
+                // Not known to be there, and so not touched.
+                Err(cause) => problem(&file.path, &cause),
             }
         }
         files.push(file);

@@ -96,7 +96,12 @@ impl Units for Fake {
         self.note("reload".to_string())
     }
 
+    /// What runs stops at once.
     async fn run(&self, job: Job, unit: &str) -> Result<(), Error> {
+        if let (Job::Stop, Some(known)) = (job, self.units.borrow_mut().get_mut(unit)) {
+            known.active = Active::Inactive;
+            self.changed.send_modify(|count| *count += 1);
+        }
         self.note(format!("{} {unit}", job.word()))
     }
 

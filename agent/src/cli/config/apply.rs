@@ -10,6 +10,7 @@ use strake_cloud_config::report;
 use super::{RootArg, make_live, read_input, refuse_other_systems};
 use crate::apply::jobs::Occasion;
 use crate::apply::tree::{self, Difference};
+use crate::apply::written::Leftovers;
 use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns, style};
 use crate::cli::runtime::on_one_thread;
@@ -21,6 +22,7 @@ use crate::fetch::{Access, Client, Policy};
 use crate::root::Root;
 use crate::source;
 use strake_cloud_config::Plan;
+use strake_cloud_config::plan::Body;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["before_boot", "after_var", "file"])))]
@@ -140,7 +142,13 @@ impl Apply {
             return Ok(Exit::BadInput);
         };
         if moment != Moment::Running || self.dry_run {
-            return self.finish(root, &fetched::known(root, plan), moment);
+            let plan = fetched::known(root, plan);
+            for file in plan.files.iter().filter(|_| moment == Moment::Running) {
+                if let Body::Source(source) = &file.body {
+                    eprintln!("strake: {} would be fetched: {}", file.path, source.url);
+                }
+            }
+            return self.finish(root, &plan, moment);
         }
         let access = Access::of(root, &checked.config.unwrap_or_default());
         let client = Client::of_world(Policy::default(), &access)?;
@@ -155,7 +163,7 @@ impl Apply {
     }
 
     fn finish(&self, root: &Root, plan: &Plan, moment: Moment) -> Result<Exit> {
-        let prepared = apply::prepare(root, plan, moment)?;
+        let prepared = apply::prepare(root, plan, moment, Leftovers::Go)?;
         prepared.report();
         if !prepared.refusals.is_empty() {
             return Ok(Exit::BadInput);

@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
+use strake_cloud_config::Plan;
+use strake_cloud_config::plan::Body;
 
 use super::RootArg;
 use crate::apply::tree::{self, Difference};
+use crate::apply::written::Leftovers;
 use crate::apply::{self, Moment};
 use crate::cli::output::{Output, columns};
 use crate::config::running::Running;
 use crate::config::{context, fetched};
 use crate::exit::Exit;
+use crate::root::Root;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Diff {
@@ -46,7 +50,7 @@ impl Diff {
             .plan()
             .context("the config in force has errors")?;
         let plan = fetched::known(&root, plan);
-        let prepared = apply::prepare(&root, &plan, moment)?;
+        let prepared = apply::prepare(&root, &plan, moment, Leftovers::Go)?;
         let drift: Vec<Drift> = tree::differences(&root, &prepared.tree)
             .context("comparing with the disk")?
             .into_iter()
@@ -54,6 +58,7 @@ impl Diff {
                 path: path.to_path_buf(),
                 difference,
             })
+            .chain(not_fetched(&root, &plan))
             .collect();
         let table = || {
             let row =
@@ -67,4 +72,20 @@ impl Diff {
             Exit::Failed
         })
     }
+}
+
+/// Files from the network that are not, or not as the config says, on disk.
+fn not_fetched(root: &Root, plan: &Plan) -> impl Iterator<Item = Drift> {
+    let files = plan.files.iter();
+    files
+        .filter(|file| matches!(file.body, Body::Source(_)))
+        .map(|file| {
+            let path = PathBuf::from(&file.path);
+            let there = root.locate(&path).is_ok_and(|real| real.exists());
+            let difference = match there {
+                true => Difference::Content,
+                false => Difference::Missing,
+            };
+            Drift { path, difference }
+        })
 }

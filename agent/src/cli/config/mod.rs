@@ -16,8 +16,9 @@ use clap::Subcommand;
 pub(super) use super::RootArg;
 use super::runtime::on_one_thread;
 use crate::apply::jobs::{self, Occasion, Orders};
-use crate::apply::live;
+use crate::apply::tree::Tree;
 use crate::apply::write::Change;
+use crate::apply::{live, units};
 use crate::exit::Exit;
 use crate::root::Root;
 use crate::source::{LIMIT, Text};
@@ -102,7 +103,14 @@ pub(super) fn make_live(
     }
     live::set_hostname(root, changes)?;
     live::make_homes(changes)?;
-    let orders = jobs::orders(plan, changes, occasion);
+    let is_gone = |name: &String| units::unit_file(root, &Tree::new(), name).is_none();
+    let orders = Orders {
+        stops: jobs::without_file(changes)
+            .into_iter()
+            .filter(is_gone)
+            .collect(),
+        ..jobs::orders(plan, changes, occasion)
+    };
     if orders == Orders::default() {
         return Ok(());
     }
