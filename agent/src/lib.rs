@@ -16,3 +16,4 @@ pub mod root;
 pub mod source;
 pub mod status;
 pub mod systemd;
+pub mod update;

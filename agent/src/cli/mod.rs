@@ -6,6 +6,7 @@ mod health;
 mod output;
 mod runtime;
 mod status;
+mod update;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,9 @@ enum Command {
     /// Whether this boot is healthy
     #[command(subcommand)]
     Health(health::Command),
+    /// Releases: what runs, what is offered, install, roll back, pin
+    #[command(subcommand)]
+    Update(update::Command),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +83,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Config(command) => config::run(command),
         Command::Status(status) => status.run(),
         Command::Health(command) => health::run(command),
+        Command::Update(command) => update::run(command),
     })
 }
 

@@ -25,7 +25,7 @@ use settings::Settings;
 use watch::Verdict;
 
 const RESULT: &str = "/run/strake/health.json";
-const LAST_FAILURE: &str = "/state/health/last-failure.json";
+pub const LAST_FAILURE: &str = "/state/health/last-failure.json";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,0 +1,105 @@
+//! `strake update ...`
+
+mod change;
+mod show;
+mod work;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use strake_updates::version::Version;
+
+use super::RootArg;
+use super::output::Output;
+use crate::exit::Exit;
+use crate::root::Root;
+use crate::update::{Lock, lock};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// What runs, what is staged, what is refused and why, and what needs somebody
+    Status {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Ask the server what the channel offers; exit code 3 when there is nothing to install
+    Check {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put the release into the passive slot, without booting it next
+    Download(work::Arguments),
+    /// Put the release into the passive slot and boot it next
+    Install(work::Arguments),
+    /// Boot the release in the passive slot next, and stay on it (pin)
+    ///
+    /// The older release gets three tries; should it not come up healthy, the machine returns to
+    /// the newer one by itself. With --undo a rollback is taken back before the reboot.
+    Rollback {
+        #[command(flatten)]
+        root: RootArg,
+        /// Take back a rollback that was not rebooted into
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Want only this release, older or newer
+    Pin {
+        version: Version,
+        #[command(flatten)]
+        root: RootArg,
+    },
+    /// Follow the channel again
+    Unpin {
+        #[command(flatten)]
+        root: RootArg,
+    },
+    /// Let a release be tried again that did not come up healthy here
+    Retry {
+        version: Version,
+        #[command(flatten)]
+        root: RootArg,
+    },
+    /// Say for each release of the channel why this machine takes it or does not
+    Explain {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What happened on this machine, oldest first
+    History {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+pub(super) fn run(command: Command) -> Result<Exit> {
+    match command {
+        Command::Status { root, output } => show::status(&root.root(), output),
+        Command::Check { root, output } => work::check(&root.root(), output),
+        Command::Download(arguments) => work::download(arguments),
+        Command::Install(arguments) => work::install(arguments),
+        Command::Rollback { root, undo: false } => change::rollback(&root.root()),
+        Command::Rollback { root, undo: true } => change::undo(&root.root()),
+        Command::Pin { version, root } => change::pin(&root.root(), version),
+        Command::Unpin { root } => change::unpin(&root.root()),
+        Command::Retry { version, root } => change::retry(&root.root(), version),
+        Command::Explain { root, output } => work::explain(&root.root(), output),
+        Command::History { root, output } => show::history(&root.root(), output),
+    }
+}
+
+fn take_lock(root: &Root) -> Result<Lock> {
+    match lock(root).context("locking /run/strake/update.lock")? {
+        Some(lock) => Ok(lock),
+        None => bail!(
+            "another update command or strake-update.service is at work; `strake update status` \
+             shows how far it is"
+        ),
+    }
+}

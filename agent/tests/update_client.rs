@@ -1,0 +1,270 @@
+//! `strake update ...` against a repository served by `strake-release serve`, on slots in files.
+
+mod machine;
+mod publisher;
+
+use publisher::{Made, Node, Publisher, Server, made};
+
+struct Bench {
+    publisher: Publisher,
+    _server: Server,
+    node: Node,
+    old: Made,
+    new: Made,
+}
+
+/// A machine that runs 1.0.0, and a channel that offers 1.1.0.
+fn bench() -> Bench {
+    let publisher = Publisher::new();
+    let (old, new) = (made(1), made(2));
+    publisher.publish("1.0.0", &old, "");
+    publisher.publish("1.1.0", &new, "");
+    let server = publisher.serve();
+    let node = Node::new("1.0.0", &old, &publisher, &server.url);
+    Bench {
+        publisher,
+        _server: server,
+        node,
+        old,
+        new,
+    }
+}
+
+impl Bench {
+    /// 1.1.0 is installed, booted and blessed.
+    fn updated() -> Bench {
+        let bench = bench();
+        bench.node.code("install", 0);
+        bench.node.boots("1.1.0", "B", &bench.new);
+        bench
+            .node
+            .rename_entry("strake_1.1.0+3.efi", "strake_1.1.0.efi");
+        bench
+    }
+}
+
+#[test]
+fn a_release_is_found_installed_and_waits_for_a_reboot() {
+    let Bench { node, new, .. } = &bench();
+    let found = node.code("check", 0);
+    assert_eq!(found, "runs 1.0.0, channel stable: install 1.1.0\n");
+    let installed = node.code("install", 0);
+    assert!(
+        installed.starts_with("1.1.0 installed as strake_1.1.0+3.efi"),
+        "{installed}"
+    );
+    assert!(installed.contains("40 copied, 40 fetched"), "{installed}");
+    assert_eq!(node.slot("vda4")[..new.usr.len()], new.usr);
+    assert_eq!(
+        node.slot("vda5")[..new.tree.bytes().len()],
+        *new.tree.bytes()
+    );
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0+3.efi"]);
+    let again = node.code("install", 3);
+    assert!(
+        again.contains("1.1.0 is installed, reboot to use it"),
+        "{again}"
+    );
+    let status = node.status();
+    assert_eq!(status["staged"], "1.1.0");
+    assert_eq!(status["operation"], "UPDATE_STATUS_UPDATED_NEED_REBOOT");
+    assert_eq!(status["alarms"], serde_json::json!([]));
+}
+
+#[test]
+fn a_download_changes_no_boot() {
+    let Bench { node, new, .. } = &bench();
+    node.code("download", 0);
+    assert_eq!(node.slot("vda4")[..new.usr.len()], new.usr);
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0.part"]);
+    let installed = node.code("install", 0);
+    assert!(
+        installed.contains("80 present, 0 copied, 0 fetched"),
+        "{installed}"
+    );
+}
+
+#[test]
+fn a_blessed_release_is_remembered_and_there_is_nothing_more_to_do() {
+    let Bench { node, .. } = &Bench::updated();
+    node.code("check", 3);
+    let status = node.status();
+    assert_eq!(
+        (&status["attempt"], &status["fallback"]),
+        (&serde_json::Value::Null, &"1.0.0".into())
+    );
+    let history = node.code("history", 0);
+    let words: Vec<&str> = history
+        .lines()
+        .filter_map(|line| line.split("  ").nth(1))
+        .collect();
+    assert_eq!(words, ["installed", "blessed"], "{history}");
+}
+
+#[test]
+fn nothing_is_installed_while_the_running_release_is_on_trial() {
+    let Bench {
+        node, publisher, ..
+    } = &bench();
+    node.code("install", 0);
+    node.boots("1.1.0", "B", &made(2));
+    node.rename_entry("strake_1.1.0+3.efi", "strake_1.1.0+2-1.efi");
+    publisher.publish("1.2.0", &made(3), "");
+    let refused = node.code("install", 1);
+    assert!(
+        refused.contains("release 1.1.0 runs and is not blessed yet"),
+        "{refused}"
+    );
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0+2-1.efi"]);
+}
+
+#[test]
+fn a_release_that_fell_back_is_refused_until_it_is_asked_for() {
+    let Bench {
+        node,
+        publisher,
+        old,
+        ..
+    } = &bench();
+    node.code("install", 0);
+    node.rename_entry("strake_1.1.0+3.efi", "strake_1.1.0+0-3.efi");
+    let failure = r#"{"release":"1.1.0","entry":null,"reason":"app.service: failed","time":1}"#;
+    node.machine.put("state/health/last-failure.json", failure);
+    node.boots("1.0.0", "A", old);
+    let explained = node.code("explain", 0);
+    assert!(
+        explained.contains("1.1.0: did not come up healthy here before"),
+        "{explained}"
+    );
+    let cause = "3 boots, none healthy: not healthy: app.service: failed";
+    assert_eq!(node.status()["refused"][0]["cause"], cause);
+    assert!(node.code("status", 0).contains(cause));
+    assert!(node.code("history", 0).contains(cause));
+    node.code("install", 3);
+    let refused = node.code("install 1.1.0", 1);
+    assert!(
+        refused.contains("release 1.1.0 is not for this machine"),
+        "{refused}"
+    );
+    publisher.publish("1.2.0", &made(3), "");
+    node.code("install", 0);
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.2.0+3.efi"]);
+    node.code("retry 1.1.0", 0);
+    node.code("retry 1.1.0", 3);
+    node.code("install 1.1.0", 0);
+}
+
+#[test]
+fn a_rollback_boots_the_older_release_and_stays_on_it() {
+    let Bench { node, old, new, .. } = &Bench::updated();
+    let text = node.code("rollback", 0);
+    assert!(
+        text.starts_with("1.0.0 is booted next, with three tries"),
+        "{text}"
+    );
+    assert_eq!(node.entries(), ["strake_1.0.0+3.efi", "strake_1.1.0+0.efi"]);
+    node.boots("1.0.0", "A", old);
+    node.rename_entry("strake_1.0.0+3.efi", "strake_1.0.0.efi");
+    let explained = node.code("explain", 0);
+    assert!(
+        explained.contains("1.1.0: this machine is pinned to 1.0.0"),
+        "{explained}"
+    );
+    node.code("install", 3);
+    assert_eq!(node.status()["refused"], serde_json::json!([]));
+    node.code("unpin", 0);
+    let forward = node.code("install", 0);
+    assert!(
+        forward.contains("80 present, 0 copied, 0 fetched"),
+        "{forward}"
+    );
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0+3.efi"]);
+    node.boots("1.1.0", "B", new);
+}
+
+#[test]
+fn a_rollback_can_be_taken_back_before_the_reboot() {
+    let Bench { node, .. } = &Bench::updated();
+    node.code("rollback", 0);
+    node.code("rollback --undo", 0);
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0.efi"]);
+    node.code("rollback --undo", 3);
+}
+
+#[test]
+fn a_damaged_passive_slot_is_an_alarm_and_no_way_back() {
+    let Bench { node, .. } = &Bench::updated();
+    let mut slot = node.slot("vda2");
+    slot[5 * 4096] ^= 1;
+    node.fill("vda2", &slot);
+    let refused = node.code("rollback", 1);
+    assert!(refused.contains("block 5 of USR-A is damaged"), "{refused}");
+    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0.efi"]);
+    node.fill("vda3", &[0; 8192]);
+    let status = node.status();
+    assert_eq!(status["alarms"][0]["kind"], "passive-slot", "{status}");
+}
+
+#[test]
+fn lost_state_and_a_wrong_clock_are_alarms() {
+    let Bench { node, .. } = &Bench::updated();
+    let trust = node.machine.path("state/update/trust");
+    let path = trust.join("trust.json");
+    let text = std::fs::read_to_string(&path).expect("trust");
+    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    kept["seen"]["clock"] = "2999-01-01T00:00:00Z".into();
+    std::fs::write(&path, kept.to_string()).expect("trust");
+    assert_eq!(node.status()["alarms"][0]["kind"], "clock");
+    std::fs::write(&path, "{").expect("trust");
+    let alarm = &node.status()["alarms"][0];
+    assert_eq!(alarm["kind"], "state");
+    assert!(
+        alarm["text"]
+            .as_str()
+            .expect("text")
+            .contains("trust.json is damaged")
+    );
+    node.code("check", 1);
+    std::fs::remove_dir_all(&trust).expect("trust");
+    assert_eq!(node.status()["alarms"][0]["kind"], "state");
+    node.code("check", 3);
+    assert_eq!(node.status()["alarms"], serde_json::json!([]));
+}
+
+#[test]
+fn a_repository_uploaded_by_half_is_an_alarm_until_it_is_whole() {
+    let Bench {
+        publisher, node, ..
+    } = &bench();
+    let timestamp = std::fs::read_to_string(publisher.path("repo/metadata/timestamp.json"));
+    let timestamp: serde_json::Value =
+        serde_json::from_str(&timestamp.expect("timestamp")).expect("JSON");
+    let current = &timestamp["signed"]["meta"]["snapshot.json"]["version"];
+    let path = publisher.path(&format!("repo/metadata/{current}.snapshot.json"));
+    let whole = std::fs::read(&path).expect("snapshot");
+    std::fs::write(&path, &whole[..whole.len() / 2]).expect("half");
+    node.code("check", 1);
+    let status = node.status();
+    assert_eq!(status["alarms"][0]["kind"], "repository", "{status}");
+    std::fs::write(&path, whole).expect("whole");
+    node.code("check", 0);
+    assert_eq!(node.status()["alarms"], serde_json::json!([]));
+}
+
+#[test]
+fn without_a_server_or_a_root_it_says_where_they_belong() {
+    let Bench { node, .. } = &bench();
+    std::fs::remove_file(node.machine.path("etc/strake/update/root.json")).expect("root");
+    let refused = node.code("check", 1);
+    assert!(
+        refused.contains("/usr/share/strake/update/root.json"),
+        "{refused}"
+    );
+    node.machine.put("etc/coreos/update.conf", "GROUP=stable\n");
+    let off = node.code("check", 1);
+    assert!(
+        off.contains("updates are off: no SERVER in /etc/coreos/update.conf"),
+        "{off}"
+    );
+    assert!(node.code("status", 0).contains("none: updates are off"));
+}
