@@ -34,7 +34,7 @@ const HOLD: &str = "hold 1.0.0 --channel stable --keys online --reason crashes";
 async fn the_timestamp_key_alone_stops_a_rollout_and_starts_it_again() {
     let workshop = published();
     let text = workshop.ok(HOLD);
-    assert_eq!(text, "published: 1.0.0 in stable is held\n");
+    assert_eq!(text, "1.0.0 in stable: published: it is held\n");
     let view = workshop.view("stable").await;
     let held = view.offer("1.0.0").held.clone().unwrap();
     assert_eq!(

@@ -4,4 +4,6 @@ mod commands;
 mod hold;
 mod install;
 mod keys;
+mod serve;
+mod serving;
 mod workshop;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 use strake_updates::channel::Channel;
 use strake_updates::rollout::{Rollout, Waves};
@@ -145,11 +146,39 @@ enum Command {
         #[arg(long, default_value = "1d", value_name = "SPAN")]
         grace: Span,
     },
-    /// Serve the published files over HTTP.
-    Serve {
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-        listen: SocketAddr,
-    },
+    /// Serve the published files over HTTP, take what machines report and show it.
+    ///
+    /// Pages: / and /rollout/CHANNEL/VERSION; figures for Prometheus: /metrics. With the
+    /// timestamp's key in --keys, a rollout that too many machines fall back from is held.
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Port 0 takes a free one; the address is printed.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Take no reports and show no pages: files only.
+    #[arg(long = "static")]
+    files_only: bool,
+    /// The database of reports; events.sqlite in the repository's directory otherwise.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// File with a token that machines must know to report.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Events of one machine, in an hour and at once.
+    #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3600))]
+    events_per_hour: u32,
+    /// Hold a rollout when more than this share of the machines falls back; 100 for never.
+    #[arg(long, default_value_t = 20, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pause_share: u32,
+    /// Machines that the share is of: the last that tried the release.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pause_last: u32,
+    /// Machines of one address (IPv6: one /64) that count; 0 for all, behind a proxy or one router.
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pause_per_address: u32,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +224,39 @@ pub(crate) struct Trust {
     pub(crate) root: PathBuf,
 }
 
+impl Serve {
+    fn read(self, repository: &Repository, keyring: Keyring) -> anyhow::Result<serve::Options> {
+        let token = self.token_file.map(|path| -> anyhow::Result<String> {
+            let text = std::fs::read_to_string(&path);
+            let text = text.with_context(|| format!("reading {}", path.display()))?;
+            let token = text.trim();
+            let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+            ensure!(
+                (16..=256).contains(&token.len()) && plain,
+                BadInput(format!(
+                    "{}: the token is not 16 to 256 visible ASCII characters",
+                    path.display()
+                ))
+            );
+            Ok(token.to_owned())
+        });
+        let database = self.events.unwrap_or_else(|| repository.events());
+        let reports = serve::Reports {
+            database,
+            token: token.transpose()?,
+            per_hour: self.events_per_hour,
+            pause_share: self.pause_share,
+            pause_last: self.pause_last,
+            pause_per_address: self.pause_per_address,
+            keyring,
+        };
+        Ok(serve::Options {
+            listen: self.listen,
+            reports: (!self.files_only).then_some(reports),
+        })
+    }
+}
+
 impl Plan {
     fn rollout(self, now: Timestamp) -> Rollout {
         let waits = self.waves.is_some();
@@ -214,7 +276,7 @@ impl Arguments {
         let repository = Repository::new(self.repo);
         let reads_only = matches!(
             self.command,
-            Command::Mirror { .. } | Command::Verify { .. } | Command::Serve { .. }
+            Command::Mirror { .. } | Command::Verify { .. } | Command::Serve(_)
         );
         let _lock = if reads_only {
             None
@@ -276,10 +338,8 @@ impl Arguments {
                 lift,
             } => {
                 let (keyring, what) = (online_keyring()?, (&channel, version));
-                match lift {
-                    true => hold::lift(&repository, &keyring, what, now),
-                    false => hold::place(&repository, &keyring, what, &reason, now),
-                }
+                let reason = (!lift).then_some(reason.as_str());
+                hold::run(&repository, &keyring, what, reason, now)
             }
             Command::Retract {
                 version,
@@ -304,7 +364,14 @@ impl Arguments {
             Command::Mirror { from, dir, trust } => remote::mirror(&from, &dir, &trust, now),
             Command::Verify { url, trust } => remote::verify(&url, &trust, now),
             Command::Gc { dry_run, grace } => gc::run(&repository, grace, dry_run),
-            Command::Serve { listen } => serve::run(&repository, listen),
+            Command::Serve(options) => {
+                let keyring = match self.keys.is_dir() {
+                    true => online_keyring()?,
+                    false => Keyring::default(),
+                };
+                let options = options.read(&repository, keyring)?;
+                serve::run(repository, options)
+            }
         }
     }
 }

@@ -20,13 +20,37 @@ const MOST: usize = 16;
 /// Bytes of a reason.
 const LONGEST: usize = 200;
 
+/// Places a hold, or lifts one, and says so.
+pub(crate) fn run(
+    repository: &Repository,
+    keyring: &Keyring,
+    what: (&Channel, Version),
+    reason: Option<&str>,
+    now: Time,
+) -> anyhow::Result<Outcome> {
+    let changed = match reason {
+        Some(reason) => place(repository, keyring, what, reason, now)?,
+        None => lift(repository, keyring, what, now)?,
+    };
+    let (channel, version) = what;
+    let (said, outcome) = match (changed, reason.is_some()) {
+        (true, true) => ("published: it is held", Outcome::Done),
+        (true, false) => ("published: it is no longer held", Outcome::Done),
+        (false, true) => ("it is held already", Outcome::NothingToDo),
+        (false, false) => ("it is not held", Outcome::NothingToDo),
+    };
+    println!("{version} in {channel}: {said}");
+    Ok(outcome)
+}
+
+/// Whether that changed anything.
 pub(crate) fn place(
     repository: &Repository,
     keyring: &Keyring,
     (channel, version): (&Channel, Version),
     reason: &str,
     now: Time,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<bool> {
     let published = repository.published()?;
     let offers = repository.published_targets(&published, channel.as_str())?;
     let Some(offers) = offers else {
@@ -40,8 +64,7 @@ pub(crate) fn place(
     let target = Offer::target_name(channel, version);
     let mut holds = published.timestamp.into_body().holds;
     if holds.iter().any(|hold| hold.target == target) {
-        println!("{version} in {channel} is held already");
-        return Ok(Outcome::NothingToDo);
+        return Ok(false);
     }
     ensure!(
         holds.len() < MOST,
@@ -54,25 +77,22 @@ pub(crate) fn place(
         reason: reason.to_owned(),
     });
     publish::hold(repository, keyring, now, holds)?;
-    println!("published: {version} in {channel} is held");
-    Ok(Outcome::Done)
+    Ok(true)
 }
 
-pub(crate) fn lift(
+fn lift(
     repository: &Repository,
     keyring: &Keyring,
     (channel, version): (&Channel, Version),
     now: Time,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<bool> {
     let mut holds = repository.published()?.timestamp.into_body().holds;
     let before = holds.len();
     let target = Offer::target_name(channel, version);
     holds.retain(|hold| hold.target != target);
     if holds.len() == before {
-        println!("{version} in {channel} is not held");
-        return Ok(Outcome::NothingToDo);
+        return Ok(false);
     }
     publish::hold(repository, keyring, now, holds)?;
-    println!("published: {version} in {channel} is no longer held");
-    Ok(Outcome::Done)
+    Ok(true)
 }

@@ -15,6 +15,7 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use strake_updates::digest::{hex_bytes, to_hex};
 use strake_updates::tuf::key::{Key, KeyId};
+use strake_updates::tuf::role::RoleKeys;
 use zeroize::Zeroizing;
 
 /// What a key file says.
@@ -44,6 +45,7 @@ pub(crate) struct Passphrase {
 }
 
 /// The keys at hand.
+#[derive(Default)]
 pub(crate) struct Keyring {
     keys: BTreeMap<KeyId, SigningKey>,
 }
@@ -175,6 +177,12 @@ impl Keyring {
             }
         }
         Ok(Self { keys })
+    }
+
+    /// Whether enough keys of a role are here.
+    pub(crate) fn reaches(&self, role: &RoleKeys) -> bool {
+        let here = role.keyids.iter().filter(|id| self.keys.contains_key(id));
+        here.count() >= role.threshold.get() as usize
     }
 
     pub(crate) fn key(&self, id: &KeyId) -> Option<&SigningKey> {

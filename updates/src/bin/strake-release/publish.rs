@@ -167,13 +167,7 @@ impl Signing<'_> {
     fn is_online(&self) -> bool {
         [&self.new.roles.snapshot, &self.new.roles.timestamp]
             .iter()
-            .all(|role| {
-                let at_hand = role
-                    .keyids
-                    .iter()
-                    .filter(|id| self.keyring.key(id).is_some());
-                at_hand.count() >= role.threshold.get() as usize
-            })
+            .all(|role| self.keyring.reaches(role))
     }
 
     fn signed<T: Body>(

@@ -52,6 +52,11 @@ impl Repository {
         self.base.join("draft")
     }
 
+    /// Where `serve` keeps what machines reported.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.base.join("events.sqlite")
+    }
+
     fn settings_path(&self) -> PathBuf {
         self.base.join("publisher.json")
     }
