@@ -187,33 +187,6 @@ fn problems_are_printed_for_people_programs_and_editors() {
 }
 
 #[test]
-fn called_as_coreos_cloudinit_it_prints_that_programs_lines() {
-    let dir = tempfile::tempdir().expect("temp dir");
-    let program = dir.path().join("coreos-cloudinit");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_strake"), &program).expect("link");
-    let cases = [
-        (
-            PROBLEMS,
-            1,
-            "line 2: warning: unrecognized key \"hostnam\"\nline 4: error: file cannot be written to a read-only filesystem\n",
-        ),
-        ("#cloud-config\nhostname: a\n", 0, ""),
-    ];
-    for (text, code, expected) in cases {
-        let file = dir.path().join("user.yaml");
-        std::fs::write(&file, text).expect("file");
-        let from = format!("-from-file={}", file.display());
-        let run = run(Command::new(&program).args(["-validate", &from]));
-        assert_eq!(
-            (run.code, run.out.as_str()),
-            (code, expected),
-            "{}",
-            run.err
-        );
-    }
-}
-
-#[test]
 fn standard_input_is_read_and_a_missing_file_is_bad_input() {
     use std::process::Stdio;
     let strake = || Command::new(env!("CARGO_BIN_EXE_strake"));

@@ -5,7 +5,8 @@ use strake_cloud_config::config::AddressSources;
 use strake_cloud_config::{Addresses, Context};
 
 use super::record::{self, Record};
-use super::{Checked, Layers, addresses};
+use super::{Checked, Layers, addresses, context};
+use crate::fetch::Access;
 use crate::root::Root;
 use crate::source::described::Described;
 use crate::source::{self, Text};
@@ -46,6 +47,14 @@ impl Running {
             user,
             record,
         })
+    }
+
+    /// Certificates and proxy of the config in force; those of the image without one.
+    pub fn access(root: &Root) -> Access {
+        let config = Running::load(root)
+            .ok()
+            .and_then(|running| running.check(context(root, Addresses::default())).config);
+        Access::of(root, &config.unwrap_or_default())
     }
 
     pub fn layers(&self) -> Layers<'_> {

@@ -144,6 +144,20 @@ fn read(root: &Root, layout: Layout, kind: superblock::Kind, device: &Path) -> R
     held.context("reading what it holds")
 }
 
+/// A drive that somebody else has mounted, in either layout.
+pub fn mounted_at(at: &Path) -> io::Result<Answer> {
+    let layout = match at.join("openstack").is_dir() {
+        true => Layout::OpenStack,
+        false => Layout::NoCloud,
+    };
+    if layout == Layout::NoCloud && !at.join("meta-data").exists() && !at.join("user-data").exists()
+    {
+        let text = "there is neither openstack nor meta-data in it";
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    }
+    contents(layout, at)
+}
+
 fn contents(layout: Layout, at: &Path) -> io::Result<Answer> {
     let mut described = Described::new(layout.kind());
     for (path, name) in layout.documents() {

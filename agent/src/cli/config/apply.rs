@@ -103,7 +103,10 @@ impl Apply {
         let plan = checked
             .plan()
             .context("the config in force is not usable any more")?;
-        self.finish(root, &plan, Moment::AfterVar)
+        match finish(root, &plan, &self.doing(Moment::AfterVar))? {
+            Ok(rows) => self.print(&rows),
+            Err(exit) => Ok(exit),
+        }
     }
 
     fn file(&self, root: &Root, file: &Path) -> Result<Exit> {
@@ -126,68 +129,24 @@ impl Apply {
     }
 
     fn layers(&self, root: &Root, layers: Layers, moment: Moment) -> Result<Exit> {
-        let addresses = match moment {
-            Moment::Running => {
-                let wanted = layers.check(Default::default()).config.unwrap_or_default();
-                addresses::of(root, &wanted.strake.addresses, layers.metadata)?
-            }
-            _ => Default::default(),
-        };
-        let checked = layers.check(context(root, addresses));
-        let style = style(&std::io::stderr());
-        for (name, problems) in checked.by_source() {
-            eprint!("{}", report::human(&problems, name, style));
+        match bring(root, layers, &self.doing(moment))? {
+            Ok(rows) => self.print(&rows),
+            Err(exit) => Ok(exit),
         }
-        let Some(plan) = checked.plan() else {
-            return Ok(Exit::BadInput);
-        };
-        if moment != Moment::Running || self.dry_run {
-            let plan = fetched::known(root, plan);
-            for file in plan.files.iter().filter(|_| moment == Moment::Running) {
-                if let Body::Source(source) = &file.body {
-                    eprintln!("strake: {} would be fetched: {}", file.path, source.url);
-                }
-            }
-            return self.finish(root, &plan, moment);
-        }
-        let access = Access::of(root, &checked.config.unwrap_or_default());
-        let client = Client::of_world(Policy::default(), &access)?;
-        let fetched = on_one_thread(fetched::fetch(root, plan, &client, "config"))?;
-        for problem in &fetched.problems {
-            eprintln!("strake: {problem}");
-        }
-        if !fetched.problems.is_empty() {
-            return Ok(Exit::Failed);
-        }
-        self.finish(root, &fetched.plan, moment)
     }
 
-    fn finish(&self, root: &Root, plan: &Plan, moment: Moment) -> Result<Exit> {
-        let prepared = apply::prepare(root, plan, moment, Leftovers::Go)?;
-        prepared.report();
-        if !prepared.refusals.is_empty() {
-            return Ok(Exit::BadInput);
+    fn doing(&self, moment: Moment) -> Doing {
+        Doing {
+            moment,
+            leftovers: Leftovers::Go,
+            wish: match self.dry_run {
+                true => Wish::Look,
+                false => Wish::Do,
+            },
         }
-        let row = |path: &Path, difference| Row {
-            path: path.to_path_buf(),
-            difference,
-        };
-        let rows: Vec<Row> = if self.dry_run {
-            let found = tree::differences(root, &prepared.tree).context("comparing")?;
-            found
-                .into_iter()
-                .map(|(path, _, difference)| row(path, difference))
-                .collect()
-        } else {
-            let changes = prepared.write(root).context("applying")?;
-            if moment == Moment::Running {
-                make_live(root, plan, &changes, &Occasion::Now)?;
-            }
-            changes
-                .into_iter()
-                .map(|change| row(&change.path, change.difference))
-                .collect()
-        };
+    }
+
+    fn print(&self, rows: &[Row]) -> Result<Exit> {
         let table = || {
             let cells =
                 |row: &Row| vec![row.difference.to_string(), row.path.display().to_string()];
@@ -200,4 +159,94 @@ impl Apply {
             Exit::Done
         })
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Look,
+    Do,
+}
+
+/// How a config is put in force.
+#[derive(Debug)]
+struct Doing {
+    moment: Moment,
+    leftovers: Leftovers,
+    wish: Wish,
+}
+
+/// For coreos-cloudinit, which only ever added to a machine: what is there stays.
+pub(in crate::cli) fn add(root: &Root, layers: Layers) -> Result<Exit> {
+    let doing = Doing {
+        moment: Moment::Running,
+        leftovers: Leftovers::Stay,
+        wish: Wish::Do,
+    };
+    Ok(bring(root, layers, &doing)?.map_or_else(|exit| exit, |_| Exit::Done))
+}
+
+/// The changes, or the exit code of a config that cannot be put in force.
+fn bring(root: &Root, layers: Layers, doing: &Doing) -> Result<Result<Vec<Row>, Exit>> {
+    let moment = doing.moment;
+    let addresses = match moment {
+        Moment::Running => {
+            let wanted = layers.check(Default::default()).config.unwrap_or_default();
+            addresses::of(root, &wanted.strake.addresses, layers.metadata)?
+        }
+        _ => Default::default(),
+    };
+    let checked = layers.check(context(root, addresses));
+    let style = style(&std::io::stderr());
+    for (name, problems) in checked.by_source() {
+        eprint!("{}", report::human(&problems, name, style));
+    }
+    let Some(plan) = checked.plan() else {
+        return Ok(Err(Exit::BadInput));
+    };
+    if moment != Moment::Running || doing.wish == Wish::Look {
+        let plan = fetched::known(root, plan);
+        for file in plan.files.iter().filter(|_| moment == Moment::Running) {
+            if let Body::Source(source) = &file.body {
+                eprintln!("strake: {} would be fetched: {}", file.path, source.url);
+            }
+        }
+        return finish(root, &plan, doing);
+    }
+    let access = Access::of(root, &checked.config.unwrap_or_default());
+    let client = Client::of_world(Policy::default(), &access)?;
+    let fetched = on_one_thread(fetched::fetch(root, plan, &client, "config"))?;
+    for problem in &fetched.problems {
+        eprintln!("strake: {problem}");
+    }
+    if !fetched.problems.is_empty() {
+        return Ok(Err(Exit::Failed));
+    }
+    finish(root, &fetched.plan, doing)
+}
+
+fn finish(root: &Root, plan: &Plan, doing: &Doing) -> Result<Result<Vec<Row>, Exit>> {
+    let prepared = apply::prepare(root, plan, doing.moment, doing.leftovers)?;
+    prepared.report();
+    if !prepared.refusals.is_empty() {
+        return Ok(Err(Exit::BadInput));
+    }
+    let row = |path: &Path, difference| Row {
+        path: path.to_path_buf(),
+        difference,
+    };
+    if doing.wish == Wish::Look {
+        let found = tree::differences(root, &prepared.tree).context("comparing")?;
+        let rows = found
+            .into_iter()
+            .map(|(path, _, difference)| row(path, difference));
+        return Ok(Ok(rows.collect()));
+    }
+    let changes = prepared.write(root).context("applying")?;
+    if doing.moment == Moment::Running {
+        make_live(root, plan, &changes, &Occasion::Now)?;
+    }
+    let rows = changes
+        .into_iter()
+        .map(|change| row(&change.path, change.difference));
+    Ok(Ok(rows.collect()))
 }

@@ -96,7 +96,8 @@ fn base(text: &str) -> Option<Url> {
     web(&format!("{text}{slash}"))
 }
 
-fn web(text: &str) -> Option<Url> {
+/// An http or https URL.
+pub fn web(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     matches!(url.scheme(), "http" | "https").then_some(url)
 }
