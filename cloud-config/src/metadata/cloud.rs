@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Error, Metadata, hostname, keys};
 use crate::context::{Address, Addresses};
+use crate::network;
 
 /// The answers of the single requests EC2 takes; `None` for one that was not found.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,7 +99,7 @@ pub fn digitalocean(bytes: &[u8]) -> Result<Metadata, Error> {
             public_ipv6: v6(public["ipv6"]["ip_address"].as_str()),
             private_ipv6: v6(private["ipv6"]["ip_address"].as_str()),
         },
-        network: Vec::new(),
+        network: network::render(&network::digitalocean::parse(&document)),
     })
 }
 

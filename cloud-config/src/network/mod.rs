@@ -6,6 +6,7 @@
 
 mod address;
 pub mod debian;
+pub mod digitalocean;
 pub mod nocloud;
 pub mod openstack;
 mod render;
