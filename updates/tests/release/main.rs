@@ -1,9 +1,13 @@
 //! `strake-release` as its users run it, and machines that install what it published.
 
+#[path = "../attack/mod.rs"]
+mod attack;
 mod commands;
 mod hold;
 mod install;
 mod keys;
+#[path = "../network/mod.rs"]
+mod network;
 mod serve;
 mod serving;
 mod workshop;
