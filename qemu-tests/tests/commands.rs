@@ -61,6 +61,34 @@ fn bad_input_is_told_apart_from_failure() {
 }
 
 #[test]
+fn a_measured_command_is_waited_for_and_must_succeed() {
+    let output = lab(&[
+        "measure",
+        "--",
+        "sh",
+        "-c",
+        "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done",
+    ]);
+    let cost: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |key: &str| cost[key].as_f64().unwrap();
+    assert!(
+        figure("cpu_ms") > 1.0 && figure("wall_ms") >= figure("cpu_ms") / 2.0,
+        "{cost}"
+    );
+    assert!((0.5..200.0).contains(&figure("peak_mb")), "{cost}");
+    check(
+        &["measure", "--", "false"],
+        1,
+        "false ended with exit status: 1",
+    );
+    check(
+        &["measure", "--", "/no/such/program"],
+        1,
+        "running /no/such/program",
+    );
+}
+
+#[test]
 fn outside_a_checkout_the_error_says_so() {
     let elsewhere = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_strake-lab"))

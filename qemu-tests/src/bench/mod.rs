@@ -4,11 +4,14 @@
 
 mod boot;
 mod build;
+mod cloud_init;
+mod config;
 mod reference;
 mod row;
 
 pub use boot::boot;
 pub use build::build;
+pub use config::config;
 pub use row::{Row, Summary, median};
 
 use crate::image::Image;

@@ -135,7 +135,7 @@ fn make(site: &Site<'_>, directory: &Path, packages: &[String]) -> Result<()> {
 }
 
 /// The package sources of the tools tree, so that both images come from one mirror.
-fn sources(site: &Site<'_>) -> Result<Vec<String>> {
+pub(super) fn sources(site: &Site<'_>) -> Result<Vec<String>> {
     let list = site.tools.run("cat", ["/etc/apt/sources.list"])?;
     Ok(list
         .lines()

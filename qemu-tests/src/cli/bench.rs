@@ -25,6 +25,8 @@ enum Bench {
     Boot,
     /// Packages to disk image, against mkosi
     Build,
+    /// Checking and applying cloud-configs, against cloud-init
+    Config,
 }
 
 const HEADINGS: [&str; 7] = [
@@ -47,6 +49,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
     let rows = match arguments.bench {
         Bench::Boot => bench::boot(&site)?,
         Bench::Build => bench::build(&site)?,
+        Bench::Config => bench::config(&site)?,
     };
     print(&rows, arguments.output)?;
     Ok(Exit::Done)

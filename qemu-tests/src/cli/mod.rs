@@ -7,12 +7,14 @@ mod terminal;
 mod test;
 mod up;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use strake_qemu_tests::lab::{BadCluster, Lab};
+use strake_qemu_tests::measure::Cost;
 use strake_qemu_tests::switch::{self, Groups, Port};
 use strake_qemu_tests::tools::Tools;
 use strake_qemu_tests::workspace::Workspace;
@@ -72,6 +74,12 @@ enum Command {
     Test(test::Arguments),
     /// Measure against a peer and print a table
     Bench(bench::Arguments),
+    /// Run one command and say what it cost; for `bench`
+    #[command(hide = true)]
+    Measure {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// The lab's network; started by `up`
     #[command(hide = true)]
     Switch { directory: PathBuf },
@@ -117,6 +125,11 @@ fn run(cli: &Cli) -> Result<Exit> {
         switch::serve(directory, SEED)?;
         return Ok(Exit::Done);
     }
+    if let Command::Measure { command } = &cli.command {
+        let cost = Cost::of_only_child(&command[0], &command[1..])?;
+        println!("{}", serde_json::to_string(&cost)?);
+        return Ok(Exit::Done);
+    }
     let workspace = Workspace::find(cli.dir.as_deref())?;
     let lab = Lab::named(&workspace, &cli.name).map_err(|error| BadInput(error.to_string()))?;
     let tools = Tools::new(workspace.program("strake-image"), workspace.work());
@@ -144,7 +157,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         }
         Command::Test(arguments) => test::run(arguments, &workspace),
         Command::Bench(arguments) => bench::run(arguments, &workspace),
-        Command::Switch { .. } => unreachable!("served above"),
+        Command::Measure { .. } | Command::Switch { .. } => unreachable!("served above"),
     }
 }
 

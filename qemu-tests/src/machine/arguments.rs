@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::files::Files;
-use super::spec::{Disk, MachineSpec, Watchdog};
+use super::spec::{Cloud, Disk, MachineSpec, Watchdog};
+
+/// Of the interface that leads to the host.
+pub const WAN_MAC: &str = "52:54:00:12:34:56";
 
 /// What the host's processor allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +126,12 @@ pub(super) fn arguments(
         .iter()
         .map(|Forward { host, guest }| format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"))
         .collect();
-    add("-netdev", format!("user,id=wan{forwarded}"));
-    add("-device", "virtio-net-pci,netdev=wan,romfile=".into());
+    let link_local = spec.cloud.as_ref().map(link_local).unwrap_or_default();
+    add("-netdev", format!("user,id=wan{link_local}{forwarded}"));
+    add(
+        "-device",
+        format!("virtio-net-pci,netdev=wan,romfile=,mac={WAN_MAC}"),
+    );
     if let Some(lan) = &spec.lan {
         let socket = path(&lan.socket);
         add(
@@ -141,6 +148,13 @@ pub(super) fn arguments(
     if spec.watchdog == Watchdog::I6300esb {
         add("-device", "i6300esb".into());
     }
+    if let Some(cloud) = &spec.cloud {
+        let (manufacturer, product) = (escape(&cloud.manufacturer), escape(&cloud.product));
+        add(
+            "-smbios",
+            format!("type=1,manufacturer={manufacturer},product={product}"),
+        );
+    }
     if !spec.kernel_options.is_empty() {
         let options = escape(&spec.kernel_options.join(" "));
         add(
@@ -149,6 +163,14 @@ pub(super) fn arguments(
         );
     }
     all
+}
+
+/// Each connection of the guest to the address is led to the host's loopback by a process of its own.
+fn link_local(cloud: &Cloud) -> String {
+    format!(
+        ",net=169.254.0.0/16,guestfwd=tcp:169.254.169.254:80-cmd:socat STDIO TCP4:127.0.0.1:{}",
+        cloud.metadata
+    )
 }
 
 fn block_device(node: &str, format: &str, file: &Path, option: &str) -> String {
@@ -216,6 +238,18 @@ mod tests {
         );
         for absent in ["node-name=config", "id=lan", "i6300esb", "-smbios"] {
             assert!(!line.contains(absent), "{absent} in {line}");
+        }
+    }
+
+    #[test]
+    fn a_machine_of_a_cloud_has_its_name_and_the_address_of_its_metadata() {
+        let line = line(&spec().cloud("Amazon EC2", "t3.micro", 8123));
+        for part in [
+            "-smbios type=1,manufacturer=Amazon EC2,product=t3.micro",
+            "user,id=wan,net=169.254.0.0/16,guestfwd=tcp:169.254.169.254:80-cmd:socat STDIO \
+             TCP4:127.0.0.1:8123,hostfwd=tcp:127.0.0.1:2201-:22 ",
+        ] {
+            assert!(line.contains(part), "{line}");
         }
     }
 

@@ -1,7 +1,6 @@
 //! The files of a machine, and how they are made.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,11 +9,10 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::drive::{Drive, IMAGE, copy_into};
 use super::partition;
 use super::spec::{Config, Disk, MachineSpec};
 use crate::tools::{Tools, run};
-
-const CONFIG_DRIVE_SIZE: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -50,7 +48,7 @@ impl Files {
 
     pub fn config_drive(&self, spec: &MachineSpec) -> Option<PathBuf> {
         matches!(spec.config, Config::Drive { .. } | Config::NoCloud { .. })
-            .then(|| self.directory.join("config.img"))
+            .then(|| self.directory.join(IMAGE))
     }
 
     /// Makes everything QEMU needs, anew.
@@ -105,22 +103,20 @@ impl Files {
             Config::None => Ok(()),
             Config::Drive { user_data } => {
                 let facts = json!({"uuid": spec.name, "hostname": spec.name}).to_string();
-                self.make_drive(
-                    "config-2",
-                    &[
-                        ("openstack/latest/user_data", user_data),
-                        ("openstack/latest/meta_data.json", &facts),
-                    ],
-                    tools,
-                )
+                let mut content = vec![
+                    ("openstack/latest/user_data", &**user_data),
+                    ("openstack/latest/meta_data.json", &*facts),
+                ];
+                let network = spec.network.as_deref();
+                content.extend(network.map(|text| ("openstack/latest/network_data.json", text)));
+                self.drive("config-2", spec).make(&content, tools)
             }
             Config::NoCloud { user_data } => {
                 let facts = format!("instance-id: {0}\nlocal-hostname: {0}\n", spec.name);
-                self.make_drive(
-                    "cidata",
-                    &[("user-data", user_data), ("meta-data", &facts)],
-                    tools,
-                )
+                let mut content = vec![("user-data", &**user_data), ("meta-data", &*facts)];
+                let network = spec.network.as_deref();
+                content.extend(network.map(|text| ("network-config", text)));
+                self.drive("cidata", spec).make(&content, tools)
             }
             Config::Partition { user_data } => {
                 let mut disk = fs::File::open(&self.disk)?;
@@ -131,39 +127,13 @@ impl Files {
         }
     }
 
-    fn make_drive(&self, label: &str, content: &[(&str, &str)], tools: &Tools) -> Result<()> {
-        let drive = self.directory.join("config.img");
-        fs::File::create(&drive)?.set_len(CONFIG_DRIVE_SIZE)?;
-        let drive = drive.to_str().context("the machine's path is not UTF-8")?;
-        tools.run("mkfs.vfat", ["-n", label, drive])?;
-        let mut made = Vec::new();
-        for (name, text) in content {
-            let parents = Path::new(name)
-                .ancestors()
-                .skip(1)
-                .filter(|path| *path != Path::new(""));
-            for parent in parents.collect::<Vec<_>>().into_iter().rev() {
-                if !made.contains(&parent) {
-                    tools.run("mmd", ["-i", drive, &format!("::{}", parent.display())])?;
-                    made.push(parent);
-                }
-            }
-            copy_into(drive, name, text, &self.directory, tools)?;
+    fn drive(&self, label: &'static str, spec: &MachineSpec) -> Drive<'_> {
+        Drive {
+            scratch: &self.directory,
+            label,
+            filesystem: spec.drive,
         }
-        Ok(())
     }
-}
-
-fn copy_into(image: &str, name: &str, text: &str, scratch: &Path, tools: &Tools) -> Result<()> {
-    let source = scratch.join("handed-over");
-    fs::File::create(&source)?.write_all(text.as_bytes())?;
-    let mut command = tools.command("mcopy");
-    command
-        .args(["-o", "-i", image])
-        .arg(&source)
-        .arg(format!("::{name}"));
-    run(&mut command)?;
-    Ok(())
 }
 
 /// Socket paths are limited to 107 bytes, which a checkout deep in a home directory exceeds.

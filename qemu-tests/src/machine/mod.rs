@@ -4,6 +4,7 @@
 //! the record beside its disk.
 
 mod arguments;
+mod drive;
 mod files;
 mod launch;
 mod partition;
@@ -21,11 +22,11 @@ use std::process::{Child, ExitStatus, Stdio};
 use anyhow::{Context, Result, bail};
 use rustix::event::PollFlags;
 
-pub use arguments::{Accelerator, Forward};
+pub use arguments::{Accelerator, Forward, WAN_MAC};
 pub use files::{Files, make_private, socket_directory};
 pub use launch::Record;
 pub use partition::{PartitionError, find as find_partition};
-pub use spec::{Config, Disk, Lan, MachineSpec, Watchdog};
+pub use spec::{Cloud, Config, Disk, Filesystem, Lan, MachineSpec, Watchdog};
 
 use crate::console::Console;
 use crate::process::ProcessId;

@@ -16,6 +16,14 @@ pub struct MachineSpec {
     pub memory_mib: u32,
     pub cpus: u32,
     pub config: Config,
+    /// Of a second disk with the configuration.
+    #[serde(default)]
+    pub drive: Filesystem,
+    /// `network_data.json` or `network-config` on that disk.
+    #[serde(default)]
+    pub network: Option<String>,
+    #[serde(default)]
+    pub cloud: Option<Cloud>,
     pub kernel_options: Vec<String>,
     pub lan: Option<Lan>,
     /// Guest ports reachable on free loopback ports of the host, besides that of ssh.
@@ -50,6 +58,25 @@ pub enum Config {
     },
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filesystem {
+    #[default]
+    Vfat,
+    /// With Joliet and Rock Ridge names, as clouds make it.
+    Iso9660,
+}
+
+/// What makes a machine look as if it ran in a cloud. Its one network is 169.254.0.0/16 then, so
+/// the host's loopback is not at its usual address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cloud {
+    /// Of the system in SMBIOS.
+    pub manufacturer: String,
+    pub product: String,
+    /// Port on the host's loopback where 169.254.169.254:80 leads to.
+    pub metadata: u16,
+}
+
 /// A port of the lab's switch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Lan {
@@ -73,6 +100,9 @@ impl MachineSpec {
             memory_mib: 2048,
             cpus: 2,
             config: Config::None,
+            drive: Filesystem::default(),
+            network: None,
+            cloud: None,
             kernel_options: Vec::new(),
             lan: None,
             published: Vec::new(),
@@ -100,6 +130,27 @@ impl MachineSpec {
         self.config = Config::NoCloud {
             user_data: user_data.to_owned(),
         };
+        self
+    }
+
+    /// The disk of [`Self::config_drive`] and [`Self::no_cloud`] is an ISO image.
+    pub fn iso(mut self) -> Self {
+        self.drive = Filesystem::Iso9660;
+        self
+    }
+
+    /// Says on that disk how the network is.
+    pub fn network(mut self, description: &str) -> Self {
+        self.network = Some(description.to_owned());
+        self
+    }
+
+    pub fn cloud(mut self, manufacturer: &str, product: &str, metadata: u16) -> Self {
+        self.cloud = Some(Cloud {
+            manufacturer: manufacturer.to_owned(),
+            product: product.to_owned(),
+            metadata,
+        });
         self
     }
 

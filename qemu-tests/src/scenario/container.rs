@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 
 use super::runner::BOOT_LIMIT;
-use super::{Check, Extent, How, Scenario, Stage};
-use crate::machine::Machine;
+use super::{Check, Extent, How, Scenario, Stage, source};
+use crate::machine::{Machine, WAN_MAC};
 use crate::registry::{GREETER_PORT, GREETING};
 use crate::wait::Deadline;
 
@@ -13,6 +13,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
     extent: Extent::Usual,
     start,
     checks: &[
+        Check {
+            name: "config and network come from an OpenStack config drive (ISO 9660)",
+            how: How::Now(from_iso),
+        },
         Check {
             name: "an image is pulled from a registry and its published port answers",
             how: How::Now(answers),
@@ -61,6 +65,17 @@ strake:
     for: 1s
 ";
 
+/// What DHCP would say, without asking it.
+const NETWORK: &str = r#"{
+  "links": [{"id": "wan", "type": "phy", "ethernet_mac_address": "{{mac}}"}],
+  "networks": [{
+    "id": "one", "link": "wan", "type": "ipv4",
+    "ip_address": "10.0.2.15", "netmask": "255.255.255.0",
+    "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.0.2.2"}]
+  }],
+  "services": [{"type": "dns", "address": "10.0.2.3"}]
+}"#;
+
 fn start(stage: &Stage) -> Result<Machine> {
     let registry = stage.registry()?;
     let user_data = USER_DATA
@@ -71,8 +86,26 @@ fn start(stage: &Stage) -> Result<Machine> {
         stage
             .spec("container")
             .config_drive(&user_data)
+            .network(&NETWORK.replace("{{mac}}", WAN_MAC))
+            .iso()
             .publish(GREETER_PORT),
     )
+}
+
+fn from_iso(machine: &mut Machine, _: &Stage) -> Result<()> {
+    source::in_force(machine, "config-2:openstack/latest/user_data")?;
+    // An address that DHCP gave would be `dynamic`.
+    let address = machine.ask("ip -4 -o address show to 10.0.2.0/24")?;
+    ensure!(
+        address.contains("10.0.2.15/24") && !address.contains("dynamic"),
+        "the address is not that of the drive: {address}"
+    );
+    let route = machine.ask("ip -4 route show default")?;
+    ensure!(
+        route.contains("via 10.0.2.2") && route.contains("proto static"),
+        "the route is not that of the drive: {route}"
+    );
+    source::answers(machine, &[("hostname", "host")])
 }
 
 fn greeting(machine: &mut Machine) -> Result<String> {

@@ -10,6 +10,9 @@ mod node;
 mod power;
 mod runner;
 mod sockets;
+mod source;
+mod source_cloud;
+mod source_url;
 
 pub use runner::{Extent, Stage, run};
 
@@ -42,10 +45,13 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 5] = [
+pub const SCENARIOS: [&Scenario; 8] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
     &network::SCENARIO,
+    &source_url::SCENARIO,
+    &source_cloud::EC2,
+    &source_cloud::GCE,
     &power::SCENARIO,
 ];

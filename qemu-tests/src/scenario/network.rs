@@ -6,7 +6,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 
 use super::runner::BOOT_LIMIT;
-use super::{Check, Extent, How, Scenario, Stage};
+use super::{Check, Extent, How, Scenario, Stage, source};
 use crate::machine::{Machine, MachineSpec, make_private};
 use crate::switch::{self, Control, Request, port_socket};
 use crate::wait::Deadline;
@@ -16,6 +16,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
     extent: Extent::Usual,
     start,
     checks: &[
+        Check {
+            name: "a NoCloud drive (ISO 9660) is in force, with addresses by the usual rule",
+            how: How::Now(from_iso),
+        },
         Check {
             name: "two machines reach each other over the switch unless it is cut",
             how: How::Now(reach_each_other),
@@ -29,9 +33,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const SEED: u64 = 1;
 
-const USER_DATA: &str = "\
+/// The network in a file, the address variables by their usual rule.
+const FIRST: &str = "\
 #cloud-config
-hostname: peer{{number}}
+hostname: peer1
 ssh_authorized_keys:
   - {{key}}
 write_files:
@@ -40,22 +45,57 @@ write_files:
       [Match]
       MACAddress={{mac}}
       [Network]
-      Address=10.9.0.{{number}}/24
+      Address=10.9.0.1/24
+  - path: /etc/strake-test/addresses
+    content: $public_ipv4 $private_ipv4
+coreos:
+  units:
+    - name: subject.service
+      enable: true
+      content: |
+        [Service]
+        Type=oneshot
+        RemainAfterExit=yes
+        ExecStart=/bin/sh -c 'echo ran at $private_ipv4 > /run/subject'
+        [Install]
+        WantedBy=multi-user.target
 strake:
   health:
     for: 1s
 ";
 
-fn spec(stage: &Stage, number: u8) -> Result<MachineSpec> {
+/// The network in a unit; which address is which is said, and is not the usual.
+const SECOND: &str = "\
+#cloud-config
+hostname: peer2
+ssh_authorized_keys:
+  - {{key}}
+write_files:
+  - path: /etc/strake-test/addresses
+    content: $public_ipv4 $private_ipv4
+coreos:
+  units:
+    - name: 10-lab.network
+      content: |
+        [Match]
+        MACAddress={{mac}}
+        [Network]
+        Address=10.9.0.2/24
+strake:
+  addresses:
+    public: 10.9.0.0/24
+    private: 10.0.2.0/24
+  health:
+    for: 1s
+";
+
+fn spec(stage: &Stage, number: u8, user_data: &str) -> Result<MachineSpec> {
     let sockets = stage.switch_sockets();
     let mac = format!("52:54:00:09:01:{number:02x}");
-    let user_data = USER_DATA
-        .replace("{{number}}", &number.to_string())
+    let user_data = user_data
         .replace("{{key}}", &stage.key.public()?)
         .replace("{{mac}}", &mac);
-    let mut spec = stage
-        .spec(&format!("peer{number}"))
-        .config_drive(&user_data);
+    let mut spec = stage.spec(&format!("peer{number}")).no_cloud(&user_data);
     spec.memory_mib = 1024;
     Ok(spec.lan(&port_socket(&sockets, number), &mac))
 }
@@ -64,7 +104,7 @@ fn start(stage: &Stage) -> Result<Machine> {
     let sockets = stage.switch_sockets();
     make_private(&sockets)?;
     serve(&sockets);
-    stage.start(spec(stage, 1)?)
+    stage.start(spec(stage, 1, FIRST)?.iso())
 }
 
 /// Ends with the test run.
@@ -73,8 +113,9 @@ fn serve(sockets: &Path) {
     thread::spawn(move || switch::serve(&sockets, SEED));
 }
 
+/// The other one has a NoCloud drive with vfat and names its addresses.
 fn reach_each_other(one: &mut Machine, stage: &Stage) -> Result<()> {
-    let mut two = stage.start(spec(stage, 2)?)?;
+    let mut two = stage.start(spec(stage, 2, SECOND)?)?;
     let sockets = stage.switch_sockets();
     let mut control = Control::connect(&sockets).context("reaching the switch")?;
     let deadline = Deadline::seconds(BOOT_LIMIT);
@@ -89,11 +130,21 @@ fn reach_each_other(one: &mut Machine, stage: &Stage) -> Result<()> {
     one.wait_until("an answer after the cut", deadline, |one| {
         Ok(one.ssh(ping)?.status.success().then_some(()))
     })?;
-    ensure!(
-        two.ask("hostname")?.trim() == "peer2",
-        "the second machine has another name"
-    );
-    Ok(())
+    is_configured(&mut two, "peer2", "10.9.0.2 10.0.2.15")
+}
+
+fn is_configured(machine: &mut Machine, name: &str, addresses: &str) -> Result<()> {
+    source::in_force(machine, "cidata:user-data")?;
+    let expected = [
+        ("hostname", name),
+        ("cat /etc/strake-test/addresses", addresses),
+    ];
+    source::answers(machine, &expected)
+}
+
+fn from_iso(one: &mut Machine, _: &Stage) -> Result<()> {
+    is_configured(one, "peer1", "10.0.2.15 10.9.0.1")?;
+    source::answers(one, &[("cat /run/subject", "ran at 10.9.0.1")])
 }
 
 fn snapshot_brings_back(one: &mut Machine, _: &Stage) -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::runner::BOOT_LIMIT;
 use super::sockets::{Listener, reachable};
-use super::{Check, Extent, How, Scenario, Stage};
+use super::{Check, Extent, How, Scenario, Stage, source};
 use crate::machine::Machine;
 use crate::wait::Deadline;
 
@@ -21,7 +21,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
             how: How::Now(blessed),
         },
         Check {
-            name: "the cloud-config is in force",
+            name: "the cloud-config of an OpenStack config drive (vfat) is in force",
             how: How::Now(configured),
         },
         Check {
@@ -126,25 +126,22 @@ fn blessed(machine: &mut Machine, stage: &Stage) -> Result<()> {
 }
 
 fn configured(machine: &mut Machine, _: &Stage) -> Result<()> {
-    for (command, expected) in [
-        ("hostname", "subject"),
-        ("sudo cat /etc/strake-test/motto", "festina lente"),
-        (
-            "stat -c '%a %U %G' /etc/strake-test/motto",
-            "640 root alice",
-        ),
-        ("systemctl is-active subject.service", "active"),
-        ("test -e /run/subject-ran && echo ran", "ran"),
-        ("id -nG alice | tr ' ' '\\n' | grep -x docker", "docker"),
-        ("stat -c %U /home/alice", "alice"),
-    ] {
-        let answer = machine.ask(command)?;
-        ensure!(
-            answer.trim() == expected,
-            "`{command}` said {answer:?}, not {expected:?}"
-        );
-    }
-    Ok(())
+    source::in_force(machine, "config-2:openstack/latest/user_data")?;
+    source::answers(
+        machine,
+        &[
+            ("hostname", "subject"),
+            ("sudo cat /etc/strake-test/motto", "festina lente"),
+            (
+                "stat -c '%a %U %G' /etc/strake-test/motto",
+                "640 root alice",
+            ),
+            ("systemctl is-active subject.service", "active"),
+            ("test -e /run/subject-ran && echo ran", "ran"),
+            ("id -nG alice | tr ' ' '\\n' | grep -x docker", "docker"),
+            ("stat -c %U /home/alice", "alice"),
+        ],
+    )
 }
 
 fn usr_is_fixed(machine: &mut Machine, _: &Stage) -> Result<()> {
@@ -164,14 +161,7 @@ fn usr_is_fixed(machine: &mut Machine, _: &Stage) -> Result<()> {
 }
 
 fn nothing_failed(machine: &mut Machine, _: &Stage) -> Result<()> {
-    // Its exit code only repeats what it prints.
-    let state = machine.ask("systemctl is-system-running --wait || true")?;
-    let failed = machine.ask("systemctl --failed --no-legend --plain")?;
-    ensure!(
-        failed.is_empty() && state.trim() == "running",
-        "the system is {state}{failed}"
-    );
-    Ok(())
+    source::nothing_failed(machine)
 }
 
 fn only_sshd_listens(machine: &mut Machine, _: &Stage) -> Result<()> {

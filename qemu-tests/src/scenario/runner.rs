@@ -1,6 +1,6 @@
 //! Runs scenarios and reports every check on a line of its own.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::ring::{Totals, Verdict, is_wanted, report};
 use crate::ssh::KeyPair;
 use crate::tools::Tools;
 use crate::wait::Deadline;
+use crate::web::Server;
 
 /// Under emulation on two busy processors a boot takes a minute and more.
 pub(super) const BOOT_LIMIT: u64 = 300;
@@ -34,6 +35,7 @@ pub struct Stage {
     pub key: KeyPair,
     directory: PathBuf,
     registry: RefCell<Option<Registry>>,
+    web: OnceCell<Server>,
 }
 
 impl Stage {
@@ -50,6 +52,7 @@ impl Stage {
             key,
             directory,
             registry: RefCell::new(None),
+            web: OnceCell::new(),
         })
     }
 
@@ -78,6 +81,15 @@ impl Stage {
         fs::write(self.registry_record(), serde_json::to_vec(&registry)?)?;
         *self.registry.borrow_mut() = Some(registry);
         Ok(registry)
+    }
+
+    /// The web server on the host, started by the first who asks.
+    pub fn web(&self) -> Result<&Server> {
+        if self.web.get().is_none() {
+            let server = Server::start().context("starting the web server")?;
+            let _ = self.web.set(server);
+        }
+        self.web.get().context("the web server was just started")
     }
 
     /// Of the switch that a scenario with several machines runs.
