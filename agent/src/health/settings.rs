@@ -10,6 +10,9 @@ use crate::root::Root;
 
 pub(super) const PATH: &str = "/etc/strake/health.json";
 
+/// strake-health.service is taken for hanging after 65 minutes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub require: Vec<String>,
@@ -77,7 +80,7 @@ impl Settings {
         let time = |text: &str| duration(text).ok_or_else(|| Error::Time(text.to_string()));
         Ok(Settings {
             settle: time(&file.r#for)?,
-            deadline: time(&file.deadline)?,
+            deadline: time(&file.deadline)?.min(LONGEST),
             require: file.require,
         })
     }
@@ -148,5 +151,7 @@ mod tests {
             }
         );
         assert!(Settings::parse(r#"{"for":"soon"}"#).is_err());
+        let late = Settings::parse(r#"{"deadline":"3h"}"#).expect("valid");
+        assert_eq!(late.deadline, LONGEST);
     }
 }

@@ -4,7 +4,9 @@
 //! what is shown.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
+use strake_updates::fetch::Failure as Fetched;
 use strake_updates::fetch::refresh::RefreshError;
 use strake_updates::install::{InstallError, Progress};
 use strake_updates::policy::{Choice, Obstacle};
@@ -12,10 +14,11 @@ use strake_updates::version::Version;
 
 use super::history::{self, Event, What};
 use super::install::{self, Goal, Installed};
+use super::limit::Share;
 use super::live::{Failure, FailureKind, Live, Operation};
 use super::look::{self, Look};
 use super::node::{self, Node};
-use super::report::{self, Kind, Taken};
+use super::report::{self, Kind};
 use super::settings::{self, Settings};
 use super::{Lock, clock, entries, lock, settle};
 use crate::root::Root;
@@ -168,8 +171,12 @@ impl<'a> Engine<'a> {
             live.operation = Operation::Downloading;
             (live.version, live.size, live.progress) = (Some(version), size, 0.0);
         });
+        let mut share = Share::new(self.settings.cpu_percent);
         let (root, live, tell) = (self.root, &mut self.live, &mut self.tell);
         let mut watch = |progress: Progress| {
+            if let Some(share) = &mut share {
+                share.rest();
+            }
             if live.advance(progress) {
                 live.write(root);
                 tell(live);
@@ -225,16 +232,8 @@ impl<'a> Engine<'a> {
         };
         let channel = &self.settings.channel;
         let event = report::event(self.root, channel, (from, release), kind, cause);
-        let Ok(mut node) = Node::load(self.root) else {
-            return;
-        };
-        let mut events = node.untold.clone();
-        events.extend(event);
-        if report::post(&server, &events).await == Taken::Settled && !node.untold.is_empty() {
-            node.untold.clear();
-            // Told twice is better than never.
-            let _ = node.save(self.root);
-        }
+        let events: Vec<_> = event.into_iter().collect();
+        report::tell(self.root, &server, &events).await;
     }
 }
 
@@ -269,6 +268,17 @@ fn allowed(look: &Look, version: Version, insistence: Insistence) -> Result<(), 
             version,
             obstacle: obstacle.to_string(),
         }),
+    }
+}
+
+/// How long a server that is busy wants to be left alone.
+pub fn asked(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Look(look::Error::Refresh(RefreshError::Fetch(error))) => match error.failure {
+            Fetched::Later { seconds, .. } => Some(Duration::from_secs(seconds)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

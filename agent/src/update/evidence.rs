@@ -136,7 +136,8 @@ fn panic(root: &Root, attempt: &Attempt) -> Option<String> {
     };
     files.retain(recent);
     files.sort();
-    files.iter().find_map(|path| last_words(&read(path)))
+    let texts: Vec<String> = files.iter().map(|path| read(path)).collect();
+    last_words(&texts)
 }
 
 fn read(path: &Path) -> String {
@@ -148,10 +149,18 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn last_words(text: &str) -> Option<String> {
-    let at = text.find("Kernel panic - not syncing")?;
-    let line = text[at..].lines().next()?;
-    Some(line.chars().take(LINE).collect())
+/// The most telling line: what strake-init or dm-verity said, else what the kernel calls it.
+fn last_words(texts: &[String]) -> Option<String> {
+    let signs = [
+        "strake-init: FAILED",
+        "device-mapper: verity",
+        "Kernel panic - not syncing",
+    ];
+    signs.iter().find_map(|sign| {
+        let text = texts.iter().find(|text| text.contains(sign))?;
+        let line = text[text.find(sign)?..].lines().next()?;
+        Some(line.chars().take(LINE).collect())
+    })
 }
 
 #[cfg(test)]
@@ -214,11 +223,15 @@ mod tests {
             verdict,
             "3 boots, none healthy: not healthy: app.service: failed"
         );
-        let panic = last_words("<0>[ 1.2] Kernel panic - not syncing: Attempted\nmore");
+        let text = "<0>[ 1.2] Kernel panic - not syncing: Attempted\nmore".to_owned();
+        let panic = last_words(std::slice::from_ref(&text));
         assert_eq!(
             panic.as_deref(),
             Some("Kernel panic - not syncing: Attempted")
         );
+        let failed = "<2>[ 1.1] strake-init: FAILED: slot: none\n".to_owned();
+        let told = last_words(&[text, failed]);
+        assert_eq!(told.as_deref(), Some("strake-init: FAILED: slot: none"));
     }
 
     #[test]

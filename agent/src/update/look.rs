@@ -15,8 +15,10 @@ use strake_updates::version::Version;
 
 use super::disk::{self, Disk};
 use super::entries::{self, Entries};
+use super::limit::Paced;
 use super::node::Node;
 use super::settings::{self, Settings, trusted_root};
+use super::window::{InvalidWindow, permission, zone};
 use super::{Unknown, clock, machine_id, running};
 use crate::root::Root;
 
@@ -26,7 +28,7 @@ const ARCHITECTURE: &str = "x86-64";
 /// A verified view of the channel.
 #[derive(Debug)]
 pub struct Look {
-    pub transport: Http,
+    pub transport: Paced<Http>,
     pub verified: Verified,
     pub targets: Targets,
     pub catalog: Catalog,
@@ -43,6 +45,8 @@ pub enum Error {
     Unknown(#[from] Unknown),
     #[error("SERVER in /etc/coreos/update.conf")]
     Server(#[from] InvalidBase),
+    #[error(transparent)]
+    Window(#[from] InvalidWindow),
     #[error("finding {}", TRUST)]
     Place(#[source] std::io::Error),
     #[error(transparent)]
@@ -56,13 +60,19 @@ pub enum Error {
 pub async fn look(root: &Root, settings: &Settings, node: &Node) -> Result<Look, Error> {
     let server = settings.server.as_deref().ok_or(Error::Off)?;
     let shipped = trusted_root(root)?;
-    let transport = Http::new(server, Patience::default())?;
+    let inner = Http::new(server, Patience::default())?;
+    let transport = Paced {
+        inner,
+        rate: settings.bandwidth,
+    };
     let store = Store::new(root.follow(TRUST.as_ref()).map_err(Error::Place)?);
     let verified = refresh::refresh(&transport, &store, &shipped, clock()).await?;
     let targets = refresh::channel(&transport, &store, &verified, &settings.channel).await?;
     let catalog = Catalog::read(&settings.channel, &targets);
-    let machine = facts(root, &settings.channel, node)?;
-    let decision = decide(&machine, &catalog, verified.now());
+    let now = verified.now();
+    let window = permission(&settings.windows, &zone(root), now)?;
+    let machine = facts(root, &settings.channel, node, window)?;
+    let decision = decide(&machine, &catalog, now);
     Ok(Look {
         transport,
         verified,
@@ -73,7 +83,7 @@ pub async fn look(root: &Root, settings: &Settings, node: &Node) -> Result<Look,
 }
 
 /// What the decision rests on.
-fn facts(root: &Root, channel: &Channel, node: &Node) -> Result<Machine, Error> {
+fn facts(root: &Root, channel: &Channel, node: &Node, window: Window) -> Result<Machine, Error> {
     let running = running(root)?;
     let entries = Entries::read(root)?;
     Ok(Machine {
@@ -85,7 +95,7 @@ fn facts(root: &Root, channel: &Channel, node: &Node) -> Result<Machine, Error> 
         pinned: node.pinned,
         refused: node.refused.iter().map(|refusal| refusal.version).collect(),
         slot_size: Disk::find(root)?.slot_size()?,
-        window: Window::Open,
+        window,
     })
 }
 

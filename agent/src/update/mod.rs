@@ -9,21 +9,26 @@
 //! the other slot is what the machine falls back to.
 
 pub mod alarm;
+pub mod bus;
 pub mod disk;
 pub mod engine;
 pub mod entries;
 pub mod evidence;
 pub mod history;
 pub mod install;
+pub mod limit;
 pub mod live;
 pub mod look;
 pub mod node;
 pub mod outcome;
 pub mod report;
 pub mod rollback;
+pub mod schedule;
+pub mod service;
 pub mod settings;
 pub mod settle;
 pub mod status;
+pub mod window;
 
 use std::fs::File;
 use std::io;

@@ -9,7 +9,7 @@ use strake_updates::report::{Cause, Event, PATH, Reporter};
 use strake_updates::rollout::Place;
 use strake_updates::version::Version;
 
-use super::node::Attempt;
+use super::node::{Attempt, Node};
 use super::{clock, machine_id};
 use crate::root::Root;
 
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What to do with events that were offered to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+enum Taken {
     /// It has them, or will never want them.
     Settled,
     /// It could not be reached: offer them again.
@@ -53,8 +53,26 @@ pub fn about(root: &Root, attempt: &Attempt, kind: Kind, cause: Option<&str>) ->
     event(root, &attempt.channel, versions, kind, cause)
 }
 
+/// Offers what was not told before, then these.
+pub async fn tell(root: &Root, server: &str, events: &[Event]) {
+    let Ok(mut node) = Node::load(root) else {
+        return;
+    };
+    let all = [node.untold.as_slice(), events].concat();
+    if post(server, &all).await == Taken::Settled && !node.untold.is_empty() {
+        node.untold.clear();
+        // Told twice is better than never.
+        let _ = node.save(root);
+    }
+}
+
 /// Offers events in order.
-pub async fn post(server: &str, events: &[Event]) -> Taken {
+async fn post(server: &str, events: &[Event]) -> Taken {
+    if events.is_empty() {
+        return Taken::Settled;
+    }
+    // The first provider in a process stays; an error says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let Ok(client) = Client::builder()
         .timeout(TIMEOUT)
         .connect_timeout(TIMEOUT)

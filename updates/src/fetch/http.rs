@@ -131,6 +131,13 @@ impl Http {
                 return Err(failure);
             }
             let backoff = &self.patience.backoff;
+            // Longer than a wait in between: that is for whoever plans the next run.
+            if let (Some(asked), Failure::Status(status)) = (asked, &failure)
+                && asked > backoff.bounded(asked)
+            {
+                let (status, seconds) = (*status, asked.as_secs());
+                return Err(Failure::Later { status, seconds });
+            }
             let wait = backoff.wait(failures, random());
             sleep(asked.map_or(wait, |asked| backoff.bounded(asked).max(wait))).await;
         }

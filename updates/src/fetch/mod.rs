@@ -59,6 +59,8 @@ pub enum Failure {
     Short { found: u64, expected: u64 },
     #[error("the server answered {0}")]
     Status(u16),
+    #[error("the server answered {status} and asks to be left alone for {seconds} s")]
+    Later { status: u16, seconds: u64 },
     #[error("the server sent another range than asked for")]
     Range,
     #[error("fewer than {bytes} bytes came in {seconds} s")]

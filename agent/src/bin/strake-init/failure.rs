@@ -2,6 +2,7 @@
 //! reboot. Never returns, never a shell.
 
 use std::fmt;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -64,8 +65,11 @@ fn announce(cause: fmt::Arguments<'_>) -> bool {
 
 fn wait_and_reboot() -> ! {
     wait(Deadline::within(READING_TIME));
-    let _ = reboot(RebootMode::RB_AUTOBOOT);
-    // The death of PID 1 panics the kernel, and `panic=` on its command line reboots.
+    // The death of PID 1 panics the kernel, which keeps its log in pstore and reboots: so the next
+    // good boot can tell the cause.
+    if fs::write("/proc/sys/kernel/panic", "1").is_err() {
+        let _ = reboot(RebootMode::RB_AUTOBOOT);
+    }
     std::process::abort()
 }
 

@@ -93,8 +93,8 @@ impl Superblock {
     }
 
     /// Parameters of the device-mapper target, devices as `major:minor`. The tree starts in block
-    /// 1, after the superblock. A corrupt block restarts the machine: no program may go on with
-    /// half a release.
+    /// 1, after the superblock. A corrupt block ends the boot: no program may go on with half a
+    /// release. By a panic, whose text outlives it in pstore, and not by a plain restart.
     pub(crate) fn table(&self, data: &str, hash: &str, root: &RootHash) -> String {
         let salt = if self.salt.is_empty() {
             "-".into()
@@ -104,7 +104,7 @@ impl Superblock {
         let blocks = self.data_blocks;
         format!(
             "1 {data} {hash} {BLOCK} {BLOCK} {blocks} 1 sha256 {root} {salt} 1 \
-             restart_on_corruption"
+             panic_on_corruption"
         )
     }
 }
@@ -174,7 +174,7 @@ pub(crate) mod tests {
         assert_eq!(superblock.uuid, [0xab; 16]);
         let root: RootHash = "0f".repeat(32).parse().unwrap();
         let expected = format!(
-            "1 254:2 254:3 4096 4096 1000 1 sha256 {} 0102ff 1 restart_on_corruption",
+            "1 254:2 254:3 4096 4096 1000 1 sha256 {} 0102ff 1 panic_on_corruption",
             "0f".repeat(32)
         );
         assert_eq!(superblock.table("254:2", "254:3", &root), expected);
@@ -185,7 +185,7 @@ pub(crate) mod tests {
         assert!(
             unsalted
                 .table("1:2", "1:3", &root)
-                .contains(" - 1 restart_on_corruption")
+                .contains(" - 1 panic_on_corruption")
         );
     }
 

@@ -7,12 +7,14 @@ use strake_updates::version::Version;
 
 use super::take_lock;
 use crate::cli::output::print;
+use crate::cli::runtime::on_one_thread;
 use crate::exit::Exit;
 use crate::root::Root;
 use crate::update::history::{self, Event, What};
 use crate::update::node::Node;
+use crate::update::outcome::Outcome;
 use crate::update::settings::Settings;
-use crate::update::{clock, rollback, running, settle};
+use crate::update::{clock, report, rollback, running, settle};
 
 pub(super) fn rollback(root: &Root) -> Result<Exit> {
     let _lock = take_lock(root)?;
@@ -42,6 +44,29 @@ pub(super) fn rollback(root: &Root) -> Result<Exit> {
          follows the channel again\n"
     ));
     Ok(Exit::Done)
+}
+
+/// Also tells the server, when it can be reached; `strake update run` tries again otherwise.
+pub(super) fn settle(root: &Root) -> Result<Exit> {
+    let _lock = take_lock(root)?;
+    let outcome = settle::settle(root)?;
+    let settings = Settings::read(root)?;
+    if let Some(server) = settings.server {
+        on_one_thread(report::tell(root, &server, &[]))?;
+    }
+    let text = match outcome {
+        None => "no release is on its way\n",
+        Some(Outcome::Staged) => "the release waits for a reboot\n",
+        Some(Outcome::Trying { .. }) => "the release is on trial\n",
+        Some(Outcome::Blessed) => "the release is blessed\n",
+        Some(Outcome::FellBack { .. }) => "the release did not come up healthy and is refused\n",
+        Some(Outcome::Gone) => "the release is gone\n",
+    };
+    print(text);
+    Ok(match outcome {
+        None => Exit::NothingToDo,
+        Some(_) => Exit::Done,
+    })
 }
 
 pub(super) fn undo(root: &Root) -> Result<Exit> {

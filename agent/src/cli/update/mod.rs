@@ -4,18 +4,33 @@ mod change;
 mod show;
 mod work;
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use strake_updates::version::Version;
 
 use super::RootArg;
 use super::output::Output;
+use super::runtime::on_one_thread;
 use crate::exit::Exit;
 use crate::root::Root;
-use crate::update::{Lock, lock};
+use crate::update::service::{self, Ending};
+use crate::update::{Lock, bus, lock};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Look for releases and install them, and answer on D-Bus (run by strake-update.service)
+    ///
+    /// First after 7 minutes, give or take 5; then each strake.update.poll_interval (45m), moved
+    /// by up to a tenth and twice as long after each failure, up to 4 hours. Ends at once when
+    /// there is no server.
+    Run,
+    /// Find out what became of the last release (run by strake-update-settle.service)
+    Settle {
+        #[command(flatten)]
+        root: RootArg,
+    },
     /// What runs, what is staged, what is refused and why, and what needs somebody
     Status {
         #[command(flatten)]
@@ -79,7 +94,10 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: Command) -> Result<Exit> {
+    mount_esp();
     match command {
+        Command::Run => service(),
+        Command::Settle { root } => change::settle(&root.root()),
         Command::Status { root, output } => show::status(&root.root(), output),
         Command::Check { root, output } => work::check(&root.root(), output),
         Command::Download(arguments) => work::download(arguments),
@@ -91,6 +109,27 @@ pub(super) fn run(command: Command) -> Result<Exit> {
         Command::Retry { version, root } => change::retry(&root.root(), version),
         Command::Explain { root, output } => work::explain(&root.root(), output),
         Command::History { root, output } => show::history(&root.root(), output),
+    }
+}
+
+fn service() -> Result<Exit> {
+    let random = || getrandom::u64().unwrap_or(0);
+    let bus = zbus::connection::Builder::system().name(bus::NAME);
+    let ended = on_one_thread(service::run(&Root::new("/"), bus, random))??;
+    if ended == Ending::Off {
+        eprintln!("strake: update: no SERVER in /etc/coreos/update.conf, updates are off");
+    }
+    Ok(Exit::Done)
+}
+
+/// After a boot that nobody had to bless, the ESP is not mounted. Whoever may not mount it is told
+/// by what needs it.
+fn mount_esp() {
+    let esp = Path::new("/efi");
+    let is_mounted = esp.join("EFI").exists();
+    if nix::unistd::geteuid().is_root() && esp.exists() && !is_mounted {
+        let mut systemctl = std::process::Command::new("systemctl");
+        let _ = systemctl.args(["start", "efi.mount"]).status();
     }
 }
 
