@@ -40,6 +40,9 @@ pub(super) struct BuildArguments {
     /// Add a site's own options to the kernel command line, behind those of the recipe
     #[arg(long, default_value_t, value_name = "OPTIONS")]
     cmdline: KernelOptions,
+    /// Root of trust of the updates' repository, a root.json (made by `strake-release init`)
+    #[arg(long, value_name = "FILE")]
+    update_root: Option<PathBuf>,
     /// The node's program [default: strake beside this program]
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
@@ -165,6 +168,11 @@ fn order(arguments: BuildArguments) -> Result<Order> {
         suite: arguments.suite,
         version: arguments.version,
         overlays: arguments.overlays,
+        update_root: arguments
+            .update_root
+            .as_deref()
+            .map(update_root)
+            .transpose()?,
         kernel_options: arguments.cmdline,
         agent: program(arguments.agent, "agent", "strake")?,
         init: program(arguments.init, "init", "strake-init")?,
@@ -176,6 +184,20 @@ fn order(arguments: BuildArguments) -> Result<Order> {
             LockPolicy::Warn
         },
     })
+}
+
+/// What no machine could start from is better refused here.
+fn update_root(path: &Path) -> Result<Vec<u8>> {
+    let place = path.display();
+    let bytes =
+        fs::read(path).map_err(|error| BadInput(format!("--update-root {place}: {error}")))?;
+    let root: serde_json::Value = serde_json::from_slice(&bytes)
+        .map_err(|error| BadInput(format!("--update-root {place}: {error}")))?;
+    if root["signed"]["_type"] != "root" {
+        let text = format!("--update-root {place}: signed._type is not \"root\"");
+        return Err(BadInput(text).into());
+    }
+    Ok(bytes)
 }
 
 fn program(given: Option<PathBuf>, option: &str, name: &str) -> Result<PathBuf> {

@@ -32,6 +32,8 @@ pub struct Order {
     pub suite: Suite,
     pub version: Version,
     pub overlays: Vec<PathBuf>,
+    /// Content of the root.json that machines trust first.
+    pub update_root: Option<Vec<u8>>,
     pub kernel_options: KernelOptions,
     pub agent: PathBuf,
     pub init: PathBuf,

@@ -15,9 +15,12 @@ use crate::identity::Uuid;
 use crate::mirror::{Mirror, Suite};
 use crate::packages::{self, Control, Lock, Request};
 use crate::recipe::Recipe;
-use crate::tree::{Content, Tree, read_archive, read_directory, write_archive};
+use crate::tree::{Content, Node, Tree, read_archive, read_directory, write_archive};
 use crate::verity::Verity;
 use crate::{erofs, initrd, kernel, root};
+
+/// Where a machine finds what it trusts when its config brings nothing else.
+const UPDATE_ROOT: &str = "usr/share/strake/update/root.json";
 
 #[derive(Debug)]
 pub(super) struct Packages {
@@ -164,11 +167,17 @@ pub(super) fn usr(
         .with_context(|| format!("reading --agent {}", order.agent.display()))?;
     let mut inputs = Inputs::new("usr 2").with(derived.key()).with(agent);
     inputs.add(order.version.as_str());
+    if let Some(root) = &order.update_root {
+        inputs.add("update root").add(root);
+    }
     let entry = site
         .cache
         .stage(site.progress, "usr", &inputs, |directory| {
             let mut tree = compose()?;
             tree.overlay(&read_archive(&derived.path("derived.tar"))?);
+            if let Some(root) = &order.update_root {
+                tree.insert(UPDATE_ROOT, Node::file(0o644, root.clone()));
+            }
             let controls = root::present(&tree, &packages.controls()?)?;
             let json = root::packages_json(&controls)?;
             let tree = root::finish(tree, program(&order.agent)?, order.version.as_str(), &json)?;

@@ -126,6 +126,8 @@ fn packages_files_and_kernel_options_are_added_to_the_recipe() {
     fs::create_dir_all(overlay.join("usr/bin")).unwrap();
     fs::write(overlay.join("etc/overlaid"), "from the overlay\n").unwrap();
     fs::write(overlay.join("usr/bin/overlaid"), "x").unwrap();
+    let root = site.path("root.json");
+    fs::write(&root, r#"{"signed":{"_type":"root"}}"#).unwrap();
     let mut build = site.build("agent");
     build.args([
         "--format",
@@ -139,6 +141,8 @@ fn packages_files_and_kernel_options_are_added_to_the_recipe() {
         .arg("--overlay-dir")
         .arg(&overlay)
         .args(["--cmdline", "site.option=1"])
+        .arg("--update-root")
+        .arg(&root)
         .arg("--out")
         .arg(site.path("out"));
     let output = build.output().unwrap();
@@ -157,6 +161,7 @@ fn packages_files_and_kernel_options_are_added_to_the_recipe() {
     };
     assert_eq!(cat("/share/strake/etc/overlaid"), "from the overlay\n");
     assert_eq!(cat("/bin/overlaid"), "x");
+    assert!(cat("/share/strake/update/root.json").contains("\"root\""));
     assert!(cat("/lib/os-release").contains("VERSION_ID=7.1"));
     assert!(cat("/share/strake/packages.json").contains("\"netcat-openbsd\""));
     assert_eq!(cat("/bin/strake"), "agent");

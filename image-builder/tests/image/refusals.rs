@@ -37,6 +37,11 @@ fn wrong_options_are_refused_before_anything_is_made() {
         &["/nowhere"],
     );
     refused(
+        site.build("a").args(["--update-root", "/dev/null"]),
+        2,
+        &["--update-root /dev/null"],
+    );
+    refused(
         site.build("a").args(["--recipe", "/nowhere"]),
         2,
         &["/nowhere"],
