@@ -7,6 +7,7 @@ mod output;
 mod runtime;
 mod status;
 mod update;
+mod update_engine_client;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         .unwrap_or_default();
     if name == "coreos-cloudinit" {
         return finish(coreos_cloudinit::run(&args[1..]));
+    }
+    if name == "update_engine_client" {
+        return finish(update_engine_client::run(&args[1..]));
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,

@@ -13,6 +13,8 @@ use crate::config::record::{Problem, Record};
 use crate::health::Health;
 use crate::root::Root;
 use crate::systemd::{BootTimes, Units};
+use crate::update;
+use crate::update::alarm::Alarm;
 use entry::{Entry, Facts};
 use phases::{Init, Phase, phases};
 
@@ -31,6 +33,7 @@ pub struct Status {
     pub config: Config,
     pub units: Failed,
     pub health: Health,
+    pub update: Update,
     /// Why something is missing above.
     pub notes: Vec<String>,
 }
@@ -52,6 +55,38 @@ pub struct Config {
 pub struct Failed {
     /// None when systemd could not be asked.
     pub failed: Option<Vec<String>>,
+}
+
+/// In short; `strake update status` has the rest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Update {
+    /// In the passive slot, booted by the next reboot.
+    pub staged: Option<String>,
+    /// Releases that did not come up healthy here.
+    pub refused: Vec<Refused>,
+    /// What stops updates and needs somebody.
+    pub alarms: Vec<Alarm>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refused {
+    pub version: String,
+    pub cause: String,
+}
+
+impl Update {
+    fn collect(root: &Root) -> Update {
+        let found = update::status::collect(root);
+        let refused = found.refused.into_iter().map(|refusal| Refused {
+            version: refusal.version.to_string(),
+            cause: refusal.cause,
+        });
+        Update {
+            staged: found.staged.map(|version| version.to_string()),
+            refused: refused.collect(),
+            alarms: found.alarms,
+        }
+    }
 }
 
 /// What only systemd knows.
@@ -102,6 +137,7 @@ pub async fn collect(root: &Root, systemd: Result<&impl Units, String>) -> Statu
             failed: from_systemd.failed,
         },
         health: Health::read(root),
+        update: Update::collect(root),
         notes,
     }
 }

@@ -40,6 +40,23 @@ impl Display for Status {
             Some(failed) => failed.join(", "),
         };
         row(f, "failed units", &failed)?;
+        if let Some(staged) = &self.update.staged {
+            row(
+                f,
+                "update",
+                &format!("{staged} is installed, reboot to use it"),
+            )?;
+        }
+        for refused in &self.update.refused {
+            row(
+                f,
+                "refused",
+                &format!("{}: {}", refused.version, refused.cause),
+            )?;
+        }
+        for alarm in &self.update.alarms {
+            row(f, "ALARM", &alarm.text)?;
+        }
         for note in &self.notes {
             row(f, "note", note)?;
         }

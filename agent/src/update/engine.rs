@@ -220,7 +220,7 @@ impl<'a> Engine<'a> {
             kind: kind(error),
         };
         self.say(|live| {
-            live.operation = Operation::Idle;
+            live.operation = Operation::ReportingErrorEvent;
             live.last_error = Some(failure);
         });
     }
@@ -234,6 +234,16 @@ impl<'a> Engine<'a> {
         let event = report::event(self.root, channel, (from, release), kind, cause);
         let events: Vec<_> = event.into_iter().collect();
         report::tell(self.root, &server, &events).await;
+    }
+}
+
+impl Drop for Engine<'_> {
+    /// An error is over once it was told; what it was stays.
+    fn drop(&mut self) {
+        if self.live.operation == Operation::ReportingErrorEvent {
+            self.live.operation = Operation::Idle;
+            self.live.write(self.root);
+        }
     }
 }
 

@@ -73,6 +73,10 @@ pub async fn run(root: &Root, builder: Builder<'_>, random: fn() -> u64) -> Resu
                 let outcome = done?;
                 schedule.failures = if outcome.answered { 0 } else { schedule.failures + 1 };
                 next = plan(root, schedule.next(outcome.asked, random()));
+                publish(&shown, news.borrow_and_update().clone()).await;
+                told.send_modify(|live| if live.operation == Operation::ReportingErrorEvent {
+                    live.operation = Operation::Idle;
+                });
             }
             Ok(()) = news.changed() => {
                 let live = news.borrow_and_update().clone();
@@ -171,6 +175,8 @@ fn attempt(root: &Root, tell: &mut engine::Tell<'_>) -> Result<Outcome> {
                     .await?;
                 eprintln!("strake: update: {version} is installed; a reboot brings it");
             }
+            // Until it is blessed, the other slot is what this machine falls back to.
+            Choice::Install(_) => engine.say(|live| live.operation = Operation::Idle),
             Choice::Discard(version) => {
                 engine.discard(version, "no longer allowed by the channel")?;
             }

@@ -65,11 +65,13 @@ fn announce(cause: fmt::Arguments<'_>) -> bool {
 
 fn wait_and_reboot() -> ! {
     wait(Deadline::within(READING_TIME));
-    // The death of PID 1 panics the kernel, which keeps its log in pstore and reboots: so the next
-    // good boot can tell the cause.
-    if fs::write("/proc/sys/kernel/panic", "1").is_err() {
-        let _ = reboot(RebootMode::RB_AUTOBOOT);
+    // A crash on purpose: the kernel keeps its log in pstore, so that the next good boot can tell
+    // the cause, and restarts after the second given here. Where that is not to be had, plainly.
+    if fs::write("/proc/sys/kernel/panic", "1").is_ok() {
+        let _ = fs::write("/proc/sysrq-trigger", "c");
     }
+    let _ = reboot(RebootMode::RB_AUTOBOOT);
+    // The death of PID 1 panics the kernel, and `panic=` on its command line reboots.
     std::process::abort()
 }
 
