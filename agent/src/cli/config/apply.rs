@@ -20,7 +20,7 @@ use crate::config::{Layers, addresses, boot, context, fetched};
 use crate::exit::Exit;
 use crate::fetch::{Access, Client, Policy};
 use crate::root::Root;
-use crate::source;
+use crate::source::{self, Sources};
 use strake_cloud_config::Plan;
 use strake_cloud_config::plan::Body;
 
@@ -74,27 +74,7 @@ impl Apply {
             };
             return self.layers(root, layers, Moment::BeforeBoot);
         }
-        let report = boot::apply(root, &sources)?;
-        let record = &report.record;
-        for problem in record
-            .problems
-            .iter()
-            .filter(|problem| problem.level != "info")
-        {
-            eprintln!("strake: cloud-config {problem}");
-        }
-        let user = sources.user.as_ref().map_or("", |text| text.name.as_str());
-        let changes = report.changes.len();
-        eprintln!(
-            "strake: cloud-config: {}",
-            match record.outcome {
-                Outcome::Default => format!("none given, defaults in force, {changes} changes"),
-                Outcome::Applied => format!("{user} in force, {changes} changes"),
-                Outcome::LastGood => format!("{user} NOT in force, the last good config is"),
-                Outcome::Rejected => format!("{user} NOT in force, and no earlier one is known"),
-            }
-        );
-        Ok(Exit::Done)
+        put_in_force(root, &sources)
     }
 
     fn after_var(&self, root: &Root) -> Result<Exit> {
@@ -159,6 +139,39 @@ impl Apply {
             Exit::Done
         })
     }
+}
+
+/// `strake config apply --before-boot` on this machine.
+pub(in crate::cli) fn before_boot() -> Result<Exit> {
+    let root = Root::new("/");
+    match refuse_other_systems(&root) {
+        Ok(()) => put_in_force(&root, &source::gather(&root)),
+        Err(exit) => Ok(exit),
+    }
+}
+
+fn put_in_force(root: &Root, sources: &Sources) -> Result<Exit> {
+    let report = boot::apply(root, sources)?;
+    let record = &report.record;
+    for problem in record
+        .problems
+        .iter()
+        .filter(|problem| problem.level != "info")
+    {
+        eprintln!("strake: cloud-config {problem}");
+    }
+    let user = sources.user.as_ref().map_or("", |text| text.name.as_str());
+    let changes = report.changes.len();
+    eprintln!(
+        "strake: cloud-config: {}",
+        match record.outcome {
+            Outcome::Default => format!("none given, defaults in force, {changes} changes"),
+            Outcome::Applied => format!("{user} in force, {changes} changes"),
+            Outcome::LastGood => format!("{user} NOT in force, the last good config is"),
+            Outcome::Rejected => format!("{user} NOT in force, and no earlier one is known"),
+        }
+    );
+    Ok(Exit::Done)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::root::Root;
 use crate::source::{LIMIT, Text};
 use crate::systemd::bus::Bus;
-pub(super) use apply::add;
+pub(super) use apply::{add, before_boot};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
