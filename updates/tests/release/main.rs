@@ -3,6 +3,7 @@
 #[path = "../attack/mod.rs"]
 mod attack;
 mod commands;
+mod crash;
 mod hold;
 mod install;
 mod keys;

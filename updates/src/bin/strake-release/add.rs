@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use indicatif::DecimalBytes;
 use strake_updates::channel::Channel;
 use strake_updates::digest::{Digest, Hasher};
 use strake_updates::offer::{Delta, FORMAT, Offer, Part, Patch, Usr};
@@ -108,6 +109,7 @@ pub(crate) fn run(
         )?);
     }
 
+    print_sizes(&offer, &pool.made);
     let sha256 = Digest::of(&bytes);
     let descriptor = Target {
         length: bytes.len() as u64,
@@ -126,6 +128,22 @@ pub(crate) fn run(
     })?;
     println!("drafted: {version} in {channel}; publish it with `sign`");
     Ok(Outcome::Done)
+}
+
+/// What a machine will fetch, at most.
+fn print_sizes(offer: &Offer, made: &[(String, Target)]) {
+    let size = |name: &str| {
+        let target = made.iter().find(|(made, _)| made == name);
+        target.map_or(0, |(_, target)| target.length)
+    };
+    let bytes = |names: [&str; 3]| DecimalBytes(names.into_iter().map(size).sum());
+    let full = bytes([&offer.usr.blocks, &offer.usr.tree, &offer.uki]);
+    let (version, slot) = (offer.version, DecimalBytes(offer.usr.size));
+    println!("{version}: {slot} in the slot; all of it is {full} to fetch");
+    for delta in &offer.deltas {
+        let patches = bytes([&delta.usr.target, &delta.tree.target, &delta.uki.target]);
+        println!("{version}: from {} it is {patches}", delta.from);
+    }
 }
 
 /// Opens the parts, after every byte was held against release.json and the tree.

@@ -278,12 +278,26 @@ impl Arguments {
             self.command,
             Command::Mirror { .. } | Command::Verify { .. } | Command::Serve(_)
         );
+        let needs_none = matches!(
+            self.command,
+            Command::Init(_) | Command::Mirror { .. } | Command::Verify { .. }
+        );
+        ensure!(
+            needs_none || repository.exists(),
+            BadInput(format!(
+                "there is no repository in {} (--repo DIR); make one with `init`",
+                repository.base().display()
+            ))
+        );
         let _lock = if reads_only {
             None
         } else {
             Some(repository.lock()?)
         };
-        let keyring = || Keyring::load(&self.keys, &passphrase, |_| true);
+        let draft_keyring = || {
+            let wanted = repository.draft_keys()?;
+            Keyring::load(&self.keys, &passphrase, |id| wanted.contains(id))
+        };
         let online_keyring = || {
             let online = repository.online_keys()?;
             Keyring::load(&self.keys, &passphrase, |id| online.contains(id))
@@ -306,7 +320,7 @@ impl Arguments {
                 };
                 add::run(&repository, &source, &channel, plan.rollout(now), now)
             }
-            Command::Sign => publish::sign(&repository, &keyring()?, now),
+            Command::Sign => publish::sign(&repository, &draft_keyring()?, now),
             Command::Promote {
                 version,
                 from,

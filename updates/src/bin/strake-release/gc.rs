@@ -31,6 +31,7 @@ pub(crate) fn run(repository: &Repository, grace: Span, dry_run: bool) -> anyhow
         }
     }
     Ok(if removed == 0 {
+        println!("nothing to remove");
         Outcome::NothingToDo
     } else {
         Outcome::Done

@@ -87,11 +87,18 @@ pub(crate) fn run(
     };
     repository.write_draft("root", &Envelope::unsigned(root)?)?;
     repository.write_settings(settings)?;
-    publish::sign(
-        repository,
-        &Keyring::load(keys_dir, passphrase, |_| true)?,
-        now,
-    )
+    let keyring = Keyring::load(keys_dir, passphrase, |_| true)?;
+    let outcome = publish::sign(repository, &keyring, now)?;
+    let (root, keys) = (
+        repository.metadata().join("1.root.json"),
+        keys_dir.display(),
+    );
+    println!(
+        "machines trust {}: build their image with it",
+        root.display()
+    );
+    println!("keys are in {keys}: only snapshot-*.key and timestamp-*.key are needed every day");
+    Ok(outcome)
 }
 
 pub(crate) fn listed<'a>(

@@ -2,9 +2,9 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
@@ -112,13 +112,14 @@ pub(crate) fn make(
 fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    // A file is a key only when it is whole: the name appears last.
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(dir)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
     fs::File::open(dir)?.sync_all()
 }
 
@@ -168,7 +169,9 @@ impl Keyring {
         wanted: impl Fn(&KeyId) -> bool,
     ) -> anyhow::Result<Self> {
         let mut keys = BTreeMap::new();
-        let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+        let entries = fs::read_dir(dir);
+        let entries = entries
+            .with_context(|| format!("reading the keys in {} (--keys DIR)", dir.display()))?;
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "key") {
@@ -223,8 +226,6 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn passphrase(dir: &Path, text: &str) -> Passphrase {

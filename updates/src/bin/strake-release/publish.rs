@@ -323,7 +323,8 @@ pub(crate) fn refresh(
             &timestamp.to_bytes(),
         )?;
     }
-    println!("published: timestamp");
+    let expires = repository.published()?.timestamp.body().head.expires;
+    println!("published: timestamp, valid until {expires}");
     warn_of_expiry(repository, &published, now)?;
     Ok(Outcome::Done)
 }

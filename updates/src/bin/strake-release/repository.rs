@@ -40,6 +40,10 @@ impl Repository {
         Self { base }
     }
 
+    pub(crate) fn base(&self) -> &Path {
+        &self.base
+    }
+
     pub(crate) fn metadata(&self) -> PathBuf {
         self.base.join("metadata")
     }
@@ -116,6 +120,43 @@ impl Repository {
         let roles = self.published()?.root.into_body().roles;
         let both = [roles.snapshot.keyids, roles.timestamp.keyids];
         Ok(both.into_iter().flatten().collect())
+    }
+
+    /// The keys that can sign something of the drafts or publish them.
+    pub(crate) fn draft_keys(&self) -> anyhow::Result<BTreeSet<KeyId>> {
+        let draft: Option<Envelope<Root>> = self.draft("root")?;
+        let drafts_root = draft.is_some();
+        let top: Option<Envelope<Targets>> = self.draft("targets")?;
+        let drafts_targets = top.is_some();
+        let mut roots: Vec<Root> = draft.map(Envelope::into_body).into_iter().collect();
+        let mut tops: Vec<Targets> = top.map(Envelope::into_body).into_iter().collect();
+        if self.exists() {
+            let published = self.published()?;
+            let top = self.published_targets(&published, "targets")?;
+            tops.extend(top.map(Envelope::into_body));
+            roots.push(published.root.into_body());
+        }
+        let mut keys = BTreeSet::new();
+        for Root { roles, .. } in roots {
+            keys.extend(
+                [roles.snapshot.keyids, roles.timestamp.keyids]
+                    .into_iter()
+                    .flatten(),
+            );
+            keys.extend(roles.root.keyids.into_iter().filter(|_| drafts_root));
+            keys.extend(roles.targets.keyids.into_iter().filter(|_| drafts_targets));
+        }
+        let delegations = tops.into_iter().filter_map(|top| top.delegations);
+        for delegation in delegations.flat_map(|delegations| delegations.roles) {
+            if self
+                .drafts()
+                .join(format!("{}.json", delegation.name))
+                .exists()
+            {
+                keys.extend(delegation.keys.keyids);
+            }
+        }
+        Ok(keys)
     }
 
     fn newest_root(&self) -> anyhow::Result<Envelope<Root>> {

@@ -52,9 +52,11 @@ fn release(
     for attempt in attempts.context("reading the reports")? {
         counts.add(attempt.kind);
     }
+    let stopped = offer.held.is_some() || offer.retracted.is_some();
+    let class = if stopped { "stopped" } else { "soft" };
     Ok(format!(
         "<div class=\"card\"><div class=\"row\"><strong><a href=\"/rollout/{channel}/{version}\">\
-         {version}</a></strong><span class=\"soft\">{}</span></div>\n{}</div>\n",
+         {version}</a></strong><span class=\"{class}\">{}</span></div>\n{}</div>\n",
         state(offer, now),
         counts.html()
     ))
