@@ -4,6 +4,7 @@
 mod attack;
 mod commands;
 mod crash;
+mod docs;
 mod hold;
 mod install;
 mod keys;
