@@ -8,6 +8,7 @@
 pub mod accounts;
 pub mod apply;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod exit;
 pub mod fetch;

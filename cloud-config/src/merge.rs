@@ -76,6 +76,15 @@ fn over(weak: Config, strong: Config) -> Config {
     if !strong.strake.cluster.seeds.is_empty() {
         merged.strake.cluster.seeds = strong.strake.cluster.seeds;
     }
+    replace(&mut merged.strake.cluster.ca, strong.strake.cluster.ca);
+    replace(
+        &mut merged.strake.cluster.ca_key,
+        strong.strake.cluster.ca_key,
+    );
+    replace(
+        &mut merged.strake.cluster.join_secret,
+        strong.strake.cluster.join_secret,
+    );
     merge_health(&mut merged.strake.health, strong.strake.health);
     merge_update(&mut merged.strake.update, strong.strake.update);
     replace(

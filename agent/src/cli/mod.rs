@@ -1,5 +1,6 @@
 //! The command line: parse, run, exit code. One file per command.
 
+mod cluster;
 mod config;
 mod coreos_cloudinit;
 mod health;
@@ -37,6 +38,9 @@ enum Command {
     Config(config::Command),
     /// What this machine is: release, boot entry, config, boot phases, failed units, health
     Status(status::StatusArgs),
+    /// The cluster's store: members, certificates, backups
+    #[command(subcommand)]
+    Cluster(cluster::Command),
     /// Whether this boot is healthy
     #[command(subcommand)]
     Health(health::Command),
@@ -91,6 +95,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     finish(match cli.command {
         Command::Config(command) => config::run(command),
         Command::Status(status) => status.run(),
+        Command::Cluster(command) => cluster::run(command),
         Command::Health(command) => health::run(command),
         Command::Update(command) => update::run(command),
     })

@@ -13,12 +13,19 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use crate::cluster::founding::Data;
+use crate::cluster::member;
 use crate::root::Root;
 use crate::systemd::Units;
 
 const DATA_DIR: &str = "/var/lib/strake";
 const HOOKS: &str = "/etc/strake/health.d";
 const ETCD: &str = "127.0.0.1:2379";
+/// Of the image's etcd.service, whatever its clients have to show elsewhere.
+const ETCD_METRICS: &str = "127.0.0.1:2381";
+const IMAGE_UNITS: &str = "/usr/lib/systemd/system/";
+/// A full store is no sickness of this boot.
+pub(crate) const HEALTH: &str = "/health?exclude=NOSPACE";
 const DISK_TIME: Duration = Duration::from_secs(30);
 const HOOK_TIME: Duration = Duration::from_secs(30);
 const ETCD_TIME: Duration = Duration::from_secs(5);
@@ -27,15 +34,31 @@ const ETCD_TIME: Duration = Duration::from_secs(5);
 pub async fn reasons(root: &Root, units: &impl Units) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(data(root).await);
-    match units.unit("etcd.service").await {
-        Ok(unit) if unit.active.is_up() => reasons.extend(etcd(ETCD).await),
-        Ok(_) => {}
-        Err(error) => reasons.push(error.to_string()),
-    }
+    reasons.extend(etcd(root, units).await);
     for hook in hooks(root) {
         reasons.extend(run(&hook).await);
     }
     reasons
+}
+
+/// A member of the cluster has to be up once it has been one; any other etcd when it runs. One
+/// that waits for the other founders says nothing about this boot.
+async fn etcd(root: &Root, units: &impl Units) -> Option<String> {
+    let unit = match units.unit("etcd.service").await {
+        Ok(unit) => unit,
+        Err(error) => return Some(error.to_string()),
+    };
+    let address = match unit.fragment.starts_with(IMAGE_UNITS) {
+        true => ETCD_METRICS,
+        false => ETCD,
+    };
+    match unit.active.is_up() {
+        true => says_healthy(address, HEALTH).await.err(),
+        false if member::is_set_up(root) && member::data(root) == Data::Formed => {
+            Some("this machine is a member of the cluster and its etcd does not run".to_string())
+        }
+        false => None,
+    }
 }
 
 async fn data(root: &Root) -> Option<String> {
@@ -65,19 +88,20 @@ fn write_and_remove(dir: &Path) -> io::Result<()> {
     written
 }
 
-async fn etcd(address: &str) -> Option<String> {
-    let answer = timeout(ETCD_TIME, ask_etcd(address)).await;
+/// Asks etcd over plain HTTP.
+pub(crate) async fn says_healthy(address: &str, path: &str) -> Result<(), String> {
+    let answer = timeout(ETCD_TIME, ask_etcd(address, path)).await;
     match answer {
-        Ok(Ok(body)) if body.replace(' ', "").contains("\"health\":\"true\"") => None,
-        Ok(Ok(_)) => Some("etcd says it is not healthy".to_string()),
-        Ok(Err(error)) => Some(format!("etcd does not answer at {address}: {error}")),
-        Err(_) => Some(format!("etcd does not answer at {address} in time")),
+        Ok(Ok(body)) if body.replace(' ', "").contains("\"health\":\"true\"") => Ok(()),
+        Ok(Ok(_)) => Err("etcd says it is not healthy".to_string()),
+        Ok(Err(error)) => Err(format!("etcd does not answer at {address}: {error}")),
+        Err(_) => Err(format!("etcd does not answer at {address} in time")),
     }
 }
 
-async fn ask_etcd(address: &str) -> io::Result<String> {
+async fn ask_etcd(address: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(64 << 10).read_to_end(&mut answer).await?;
@@ -178,8 +202,8 @@ mod tests {
                 let _ = stream.read(&mut request).await.expect("request");
                 stream.write_all(answer.as_bytes()).await.expect("answer");
             };
-            let (found, ()) = tokio::join!(etcd(&address), serve);
-            assert_eq!(found.as_deref(), expected);
+            let (found, ()) = tokio::join!(says_healthy(&address, HEALTH), serve);
+            assert_eq!(found.err().as_deref(), expected);
         }
     }
 
@@ -192,5 +216,24 @@ mod tests {
             reasons(&Root::new(dir.path()), &fake).await,
             Vec::<String>::new()
         );
+    }
+
+    #[tokio::test]
+    async fn a_member_that_was_part_of_a_cluster_has_to_be_up_again() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let root = Root::new(dir.path());
+        let fake = Fake::new(BootTimes::new());
+        fake.set(of_image("etcd.service", crate::systemd::Active::Inactive));
+        let write = |path: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("dir");
+            std::fs::write(path, "1").expect("file");
+        };
+        write("run/strake/etcd/environment");
+        write("var/lib/etcd/strake/member/wal/0.wal");
+        assert_eq!(etcd(&root, &fake).await, None, "it still waits for others");
+        write("var/lib/etcd/strake.formed");
+        let found = etcd(&root, &fake).await.expect("a reason");
+        assert!(found.contains("its etcd does not run"), "{found}");
     }
 }

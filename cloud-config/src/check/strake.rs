@@ -17,21 +17,25 @@ pub(super) fn read(root: View<'_>, out: &mut Findings<'_>) -> Strake {
     };
     let path = Path::Root.key("strake");
     Strake {
-        cluster: cluster(view, &path.key("cluster"), out),
+        cluster: cluster(root, view, &path.key("cluster"), out),
         health: health(view, &path.key("health"), out),
         update: update(view),
         addresses: addresses(view),
     }
 }
 
-fn cluster(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Cluster {
+fn cluster(root: View<'_>, strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Cluster {
     let Some(view) = strake.map("cluster") else {
         return Cluster::default();
     };
     let cluster = Cluster {
         name: view.string("name"),
         seeds: view.strings("seeds"),
+        ca: view.string("ca"),
+        ca_key: view.string("ca_key"),
+        join_secret: view.string("join_secret"),
     };
+    whole(root, strake, view, &cluster, (path, out));
     let Some(node) = view.get("seeds") else {
         return cluster;
     };
@@ -58,6 +62,33 @@ fn cluster(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Cluster
             .hint("name one, three, five or seven");
     }
     cluster
+}
+
+/// Half a set of credentials sets up nothing, and two set-ups of etcd fight.
+fn whole(
+    root: View<'_>,
+    strake: View<'_>,
+    view: View<'_>,
+    cluster: &Cluster,
+    (path, out): (&Path<'_>, &mut Findings<'_>),
+) {
+    let secret = view.get("join_secret");
+    if let Some(node) = secret.filter(|_| cluster.ca.is_none()).or_else(|| {
+        let lonely = view.get("ca").or_else(|| view.get("ca_key"));
+        lonely.filter(|_| cluster.join_secret.is_none())
+    }) {
+        let message = "\"ca\" and \"join_secret\" belong together";
+        out.add((Level::Error, Rule::MissingKey), &node.span, path, message)
+            .hint("strake cluster init prints both");
+    }
+    let old = root.map("coreos").and_then(|coreos| coreos.get("etcd2"));
+    if secret.is_some() && old.is_some() {
+        let node = strake.get("cluster").or(secret);
+        let place = node.map_or(0..0, |node| node.span.start..node.span.start + 1);
+        let message = "strake.cluster and coreos.etcd2 both set up etcd";
+        out.add((Level::Error, Rule::InvalidValue), &place, path, message)
+            .hint("keep one of them");
+    }
 }
 
 fn health(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Health {

@@ -15,6 +15,18 @@ pub struct Cluster {
     pub name: Option<String>,
     /// Addresses of the etcd members; a machine that has one of them is a member.
     pub seeds: Vec<String>,
+    /// PEM.
+    pub ca: Option<String>,
+    /// Sealed under the join secret.
+    pub ca_key: Option<String>,
+    pub join_secret: Option<String>,
+}
+
+impl Cluster {
+    /// Whether there is all it takes to set up etcd.
+    pub fn is_complete(&self) -> bool {
+        !self.seeds.is_empty() && self.ca.is_some() && self.join_secret.is_some()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -10,6 +10,8 @@ use crate::config::{Command, Config, EtcHosts};
 use crate::context::Context;
 use crate::substitution::{restore, waits};
 
+const CLUSTER: &str = "strake-cluster.service";
+
 /// The plan of a checked config. Pure: the same arguments, the same plan.
 pub fn plan(config: &Config, context: &Context) -> Plan {
     let mut files = files_of_keys(config);
@@ -33,6 +35,9 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
             phase,
             ..told(service, Command::Restart)
         });
+    }
+    if config.strake.cluster.is_complete() {
+        units.push(told(CLUSTER, Command::Start));
     }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {

@@ -107,12 +107,26 @@ fn cluster(cluster: &Cluster) -> Option<FileSpec> {
         return None;
     }
     let name = cluster.name.as_deref().unwrap_or("default");
-    let value = json!({"name": name, "seeds": cluster.seeds});
-    Some(FileSpec::text(
+    let mut value = json!({"name": name, "seeds": cluster.seeds});
+    for (key, text) in [
+        ("ca", &cluster.ca),
+        ("ca_key", &cluster.ca_key),
+        ("join_secret", &cluster.join_secret),
+    ] {
+        if let Some(text) = text {
+            value[key] = json!(text);
+        }
+    }
+    let file = FileSpec::text(
         "/etc/strake/cluster.json",
         format!("{value}\n"),
         "strake.cluster",
-    ))
+    );
+    let mode = match cluster.join_secret {
+        Some(_) => 0o600,
+        None => file.mode,
+    };
+    Some(FileSpec { mode, ..file })
 }
 
 fn health(health: &Health) -> Option<FileSpec> {

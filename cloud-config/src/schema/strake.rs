@@ -41,6 +41,9 @@ static CLUSTER: Table = Table {
 static CLUSTER_KEYS: &[Key] = &[
     key("name", Kind::Text(&format::HOSTNAME), "Name of the cluster; machines of another name are not let in.").default("`default`").example("lab"),
     key("seeds", Kind::List(&Kind::Text(&format::SEED)), "Addresses of the etcd members. A machine that has one of them is a member, all others are clients. One, three, five or seven.").example("[10.9.0.11, 10.9.0.12, 10.9.0.13]"),
+    key("ca", Kind::Text(&format::PEM), "Certificate that vouches for the machines of the cluster; `strake cluster init` makes it.").example("\"-----BEGIN CERTIFICATE-----\\nTUE=\\n-----END CERTIFICATE-----\""),
+    key("ca_key", Kind::Text(&format::SEALED_KEY), "Key of `ca`, sealed under `join_secret`. Members need it until the cluster has formed; leave it out of the config of machines that come later.").example("sealed-key-v1:AAAA"),
+    key("join_secret", Kind::Text(&format::JOIN_SECRET), "What a machine shows to get its certificate from a member. With `ca` it sets up etcd; without them a machine only knows the name and the seeds.").example("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
 ];
 
 static HEALTH: Table = Table {

@@ -58,10 +58,11 @@ pub(crate) static SERVER: Format = format("host name or address", "", |text| {
     )
 });
 
-pub(crate) static SEED: Format = format("IP address or host name", "", |text| {
+pub(crate) static SEED: Format = format("IP address", "", |text| {
+    let usable = |ip: IpAddr| !ip.is_unspecified() && !ip.is_multicast();
     ensure(
-        text.parse::<IpAddr>().is_ok() || is_domain(text),
-        "the address of an etcd member, without port",
+        text.parse().is_ok_and(usable),
+        "the address of an etcd member, without port; no name: it would have to be resolved before there is a cluster",
     )
 });
 

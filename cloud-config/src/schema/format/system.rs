@@ -10,6 +10,26 @@ pub(crate) static SHA256: Format = format("SHA-256 in hex", r"^[0-9a-fA-F]{64}$"
     )
 });
 
+pub(crate) static JOIN_SECRET: Format =
+    format("64 hexadecimal digits", r"^[0-9a-f]{64}$", |text| {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        ensure(
+            text.len() == 64 && text.bytes().all(hex),
+            "the join secret as strake cluster init prints it: 64 digits of 0-9 and a-f",
+        )
+    });
+
+/// A key that only the join secret opens, as `strake cluster init` prints it.
+pub(crate) static SEALED_KEY: Format =
+    format("sealed key", r"^sealed-key-v1:[A-Za-z0-9+/]+=*$", |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+        let body = text.strip_prefix("sealed-key-v1:");
+        ensure(
+            body.is_some_and(|body| !body.is_empty() && body.chars().all(plain)),
+            "the line that strake cluster init prints, from sealed-key-v1: on",
+        )
+    });
+
 pub(crate) static PEM: Format = format("PEM certificates", "", |text| {
     if text.contains("PRIVATE KEY-----") {
         return Err(Fault::invalid(

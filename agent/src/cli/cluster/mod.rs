@@ -1,0 +1,128 @@
+//! `strake cluster ...`
+
+mod backup;
+mod init;
+mod members;
+mod secret;
+mod status;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+
+use super::output::Output;
+use super::runtime::on_one_thread;
+use crate::cluster::clock::Clock;
+use crate::cluster::identity::Identity;
+use crate::cluster::place::Place;
+use crate::cluster::settings::Settings;
+use crate::cluster::store::Store;
+use crate::cluster::{run, upkeep};
+use crate::exit::Exit;
+use crate::systemd::bus::Bus;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an authority and a join secret, and print the part of the cloud-config for them
+    Init(init::Init),
+    /// Get and renew this machine's certificate; on a member, run etcd and let machines in (run by
+    /// strake-cluster.service)
+    Run,
+    /// Members, leader, lag, size, alarms and certificates; exit code 1 when no majority answers
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Change which seeds take part
+    #[command(subcommand)]
+    Members(members::Command),
+    /// Join secrets that members accept
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Write a consistent copy of the whole store to a file
+    Backup { file: PathBuf },
+    /// Make this member's data anew from a backup; see docs/cluster.md for the order of steps
+    Restore { file: PathBuf },
+    /// Give back the room of deleted revisions, one member after the other
+    Defragment {
+        /// Only this member
+        member: Option<IpAddr>,
+    },
+}
+
+pub(super) fn run(command: Command) -> Result<Exit> {
+    match command {
+        Command::Init(init) => init.run(),
+        Command::Run => on_one_thread(async {
+            let bus = Bus::system().await.context("reaching systemd")?;
+            run::run(&Place::of_machine(), &bus).await?;
+            Ok(Exit::Done)
+        })?,
+        Command::Status { output } => on_one_thread(status::run(output))?,
+        Command::Members(command) => on_one_thread(members::run(command))?,
+        Command::Secret(command) => on_one_thread(secret::run(command))?,
+        Command::Backup { file } => on_one_thread(backup::backup(&file))?,
+        Command::Restore { file } => on_one_thread(backup::restore(&file))?,
+        Command::Defragment { member } => on_one_thread(defragment(member))?,
+    }
+}
+
+/// What a command at the store needs.
+struct Access {
+    settings: Settings,
+    identity: Identity,
+    clock: Clock,
+}
+
+impl Access {
+    fn load() -> Result<Access> {
+        let place = Place::of_machine();
+        let settings = Settings::load(&place.root)?;
+        let identity = Identity::load(&place.root, &settings)
+            .context("this machine's certificate cannot be read: not root, or not joined yet")?;
+        let clock = Clock::load(&place.root);
+        Ok(Access {
+            settings,
+            identity,
+            clock,
+        })
+    }
+
+    async fn store(&self) -> Result<Store> {
+        let settings = &self.settings;
+        Store::of(&settings.seeds, &settings.ca, &self.identity).await
+    }
+}
+
+async fn defragment(member: Option<IpAddr>) -> Result<Exit> {
+    let access = Access::load()?;
+    let mut members = match member {
+        Some(member) => vec![member],
+        None => access.settings.seeds.clone(),
+    };
+    // The leader last: until then it leads without a pause.
+    for seed in members.clone() {
+        let mut store = Store::of(&[seed], &access.settings.ca, &access.identity).await?;
+        let status = store.status().await?;
+        if status.leader == status.id {
+            members.retain(|other| *other != seed);
+            members.push(seed);
+        }
+    }
+    let mut exit = Exit::Done;
+    for seed in members {
+        match upkeep::defragment(&access.settings, seed, &access.identity).await? {
+            upkeep::Done::Defragmented(before, after) => {
+                println!("{seed}: {before} to {after} bytes");
+            }
+            upkeep::Done::NotNow => {
+                println!("{seed}: another member is at it");
+                exit = Exit::Failed;
+            }
+            upkeep::Done::NotWorth => println!("{seed}: nothing to gain"),
+        }
+    }
+    Ok(exit)
+}

@@ -1,0 +1,121 @@
+//! `strake cluster status`
+
+use anyhow::Result;
+
+use super::Access;
+use crate::cli::output::{Output, columns};
+use crate::cluster::report::{Member, Report, look};
+use crate::exit::Exit;
+
+pub(super) async fn run(output: Output) -> Result<Exit> {
+    let access = Access::load()?;
+    let report = look(&access.settings, &access.identity, access.clock).await?;
+    output.print(&report, || table(&report))?;
+    Ok(match report.quorum {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
+}
+
+fn table(report: &Report) -> String {
+    let head = [
+        "MEMBER",
+        "ID",
+        "STATE",
+        "LAG",
+        "SIZE",
+        "IN USE",
+        "CERTIFICATE",
+    ];
+    let mut rows = vec![head.map(str::to_string).to_vec()];
+    rows.extend(report.members.iter().map(row));
+    let leader = report.leader.as_deref().unwrap_or("none");
+    let quorum = match report.quorum {
+        true => "",
+        false => "  no majority answers",
+    };
+    let mut text = format!("cluster {}  leader {leader}{quorum}\n", report.cluster);
+    text.push_str(&columns(&rows));
+    for alarm in &report.alarms {
+        text.push_str(&format!("alarm {} at {}\n", alarm.alarm, alarm.member));
+    }
+    let own = &report.this_machine;
+    let days = own.certificate_days_left;
+    let role = own.role.common_name();
+    text + &format!("this machine: {role}, certificate good for {days} days\n")
+}
+
+fn row(member: &Member) -> Vec<String> {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_string());
+    let size = |bytes: Option<u64>| or_dash(bytes.map(mebibytes));
+    vec![
+        member.name.clone(),
+        or_dash(member.id.clone()),
+        member.standing.word().to_string(),
+        or_dash(member.lag.map(|lag| lag.to_string())),
+        size(member.size_bytes),
+        size(member.in_use_bytes),
+        or_dash(
+            member
+                .certificate_days_left
+                .map(|days| format!("{days} days")),
+        ),
+    ]
+}
+
+/// With one decimal.
+fn mebibytes(bytes: u64) -> String {
+    let tenths = (bytes * 10).div_ceil(1 << 20);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::authority::Role;
+    use crate::cluster::report::{Alarm, Standing, ThisMachine};
+
+    #[test]
+    fn the_table_tells_all_there_is() {
+        let member = |name: &str, standing| Member {
+            name: name.to_string(),
+            id: Some("1f".to_string()),
+            standing,
+            lag: Some(3),
+            size_bytes: Some(1 << 20),
+            in_use_bytes: Some(1),
+            certificate_days_left: Some(89),
+        };
+        let gone = Member {
+            id: None,
+            lag: None,
+            size_bytes: None,
+            in_use_bytes: None,
+            certificate_days_left: None,
+            ..member("10.9.0.12", Standing::Silent)
+        };
+        let report = Report {
+            cluster: "lab".to_string(),
+            quorum: true,
+            leader: Some("10.9.0.11".to_string()),
+            members: vec![member("10.9.0.11", Standing::Leader), gone],
+            alarms: vec![Alarm {
+                member: "10.9.0.11".to_string(),
+                alarm: "nospace",
+            }],
+            this_machine: ThisMachine {
+                role: Role::Member,
+                certificate_days_left: 89,
+            },
+        };
+        let expected = "\
+cluster lab  leader 10.9.0.11
+MEMBER     ID  STATE   LAG  SIZE     IN USE   CERTIFICATE
+10.9.0.11  1f  leader  3    1.0 MiB  0.1 MiB  89 days
+10.9.0.12  -   silent  -    -        -        -
+alarm nospace at 10.9.0.11
+this machine: strake-member, certificate good for 89 days
+";
+        assert_eq!(table(&report), expected);
+    }
+}

@@ -1,0 +1,197 @@
+//! This machine's key and certificate: on STATE, so that they outlive a lost DATA, and a copy that
+//! etcd may read.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use nix::unistd::{getegid, geteuid};
+use serde_json::json;
+
+use super::authority::{Authority, Leaf, Role};
+use super::environment;
+use super::place::Place;
+use super::settings::Settings;
+use crate::apply::tree::{Node, Tree};
+use crate::apply::write::write;
+use crate::root::Root;
+
+const CA: &str = "/state/cluster/ca.pem";
+const CERTIFICATE: &str = "/state/cluster/cert.pem";
+const KEY: &str = "/state/cluster/key.pem";
+const CA_KEY: &str = "/state/cluster/ca-key.pem";
+/// Where the other services find the store.
+const CLIENT: &str = "/etc/strake/etcd.json";
+
+#[derive(Clone)]
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+    pub leaf: Leaf,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("leaf", &self.leaf)
+            .finish()
+    }
+}
+
+impl Identity {
+    pub fn new(certificate: String, key: String) -> Result<Identity> {
+        let leaf = Leaf::parse(&certificate)?;
+        Ok(Identity {
+            certificate,
+            key,
+            leaf,
+        })
+    }
+
+    /// The one on disk, if it is of this authority and whole.
+    pub fn load(root: &Root, settings: &Settings) -> Option<Identity> {
+        let ca = root.read_text(CA).ok()?;
+        if ca.trim() != settings.ca.trim() {
+            return None;
+        }
+        let certificate = root.read_text(CERTIFICATE).ok()?;
+        let key = root.read_text(KEY).ok()?;
+        Identity::new(certificate, key).ok()
+    }
+
+    pub fn key_on_disk(root: &Root) -> Option<String> {
+        root.read_text(KEY).ok()
+    }
+
+    /// On STATE, for etcd, and for whoever uses the store.
+    pub fn install(&self, place: &Place, settings: &Settings) -> Result<()> {
+        let mut tree = Tree::new();
+        let mut add = |path: &str, node| tree.insert(PathBuf::from(path), node);
+        add(CA, own_file(settings.ca.clone(), 0o644));
+        add(CERTIFICATE, own_file(self.certificate.clone(), 0o644));
+        add(KEY, own_file(self.key.clone(), 0o600));
+        add(CLIENT, own_file(self.client(place, settings), 0o644));
+        if self.leaf.role == Role::Member {
+            let (uid, gid) = etcd_user(&place.root);
+            let mut copy = |path: &str, text: &str, mode| {
+                let content = text.into();
+                tree.insert(
+                    PathBuf::from(path),
+                    Node::File {
+                        content,
+                        mode,
+                        uid,
+                        gid,
+                    },
+                );
+            };
+            copy(environment::CA, &settings.ca, 0o444);
+            copy(environment::CERTIFICATE, &self.certificate, 0o444);
+            copy(environment::KEY, &self.key, 0o400);
+        }
+        write(&place.root, &tree).context("keeping the certificate")?;
+        Ok(())
+    }
+
+    /// A member asks itself first.
+    fn client(&self, place: &Place, settings: &Settings) -> String {
+        let own = place.addresses().unwrap_or_default();
+        let mut seeds = settings.seeds.clone();
+        seeds.sort_by_key(|seed| !own.contains(seed));
+        let endpoints = seeds.into_iter().map(environment::client_url);
+        let value = json!({
+            "endpoints": endpoints.collect::<Vec<_>>(),
+            "ca": CA,
+            "cert": CERTIFICATE,
+            "key": KEY,
+        });
+        format!("{value}\n")
+    }
+}
+
+/// The authority, on a member: from the config, else from what another member has handed over.
+pub fn authority(root: &Root, settings: &Settings) -> Result<Option<Authority>> {
+    let key = match &settings.ca_key {
+        Some(sealed) => settings
+            .join_secret
+            .open(sealed)
+            .context("opening strake.cluster.ca_key")?,
+        None => match root
+            .read_optional(CA_KEY)
+            .context("reading the authority's key")?
+        {
+            Some(key) => key,
+            None => return Ok(None),
+        },
+    };
+    let authority =
+        Authority::load(&settings.ca, &key).context("strake.cluster.ca and the authority's key")?;
+    Ok(Some(authority))
+}
+
+/// So that a member signs on when the config no longer carries the key.
+pub fn keep_authority(root: &Root, authority: &Authority) -> Result<()> {
+    let node = own_file(authority.key(), 0o600);
+    let tree = Tree::from([(PathBuf::from(CA_KEY), node)]);
+    write(root, &tree).context("keeping the authority's key")?;
+    Ok(())
+}
+
+/// A third of its life is left, a little more on some machines, so that not all renew at once.
+pub fn is_due(leaf: &Leaf, now: SystemTime, lifetime: Duration) -> bool {
+    let spread = leaf.serial.iter().map(|byte| u32::from(*byte)).sum::<u32>() % 16;
+    let margin = lifetime / 3 + lifetime * spread / 192;
+    now + margin >= leaf.not_after
+}
+
+pub(super) fn own_file(content: impl Into<Vec<u8>>, mode: u32) -> Node {
+    Node::File {
+        content: content.into(),
+        mode,
+        uid: geteuid().as_raw(),
+        gid: getegid().as_raw(),
+    }
+}
+
+/// A tree without the user has its own as etcd's.
+pub(super) fn etcd_user(root: &Root) -> (u32, u32) {
+    let passwd = root.read_text("/etc/passwd").unwrap_or_default();
+    let mut lines = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let ids = lines.find_map(|fields| match fields.as_slice() {
+        ["etcd", _, uid, gid, ..] => Some((uid.parse().ok()?, gid.parse().ok()?)),
+        _ => None,
+    });
+    ids.unwrap_or_else(|| (geteuid().as_raw(), getegid().as_raw()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
+        let day = Duration::from_secs(24 * 3600);
+        let now = SystemTime::UNIX_EPOCH + 20_000 * day;
+        let leaf = |serial: u8, days: u32| Leaf {
+            role: Role::Machine,
+            addresses: Vec::new(),
+            serial: vec![serial],
+            not_after: now + day * days,
+        };
+        let cases = [
+            (0, 90, false),
+            (0, 31, false),
+            (0, 30, true),
+            (0, 0, true),
+            (15, 38, false),
+            (15, 37, true),
+        ];
+        for (serial, days, expected) in cases {
+            let due = is_due(&leaf(serial, days), now, 90 * day);
+            assert_eq!(due, expected, "serial {serial}, {days} days left");
+        }
+        assert!(is_due(&leaf(0, 5), now + 9 * day, 90 * day), "expired");
+    }
+}

@@ -1,0 +1,262 @@
+//! `strake cluster run`: gets this machine its certificate and keeps it fresh; on a member also
+//! brings up etcd and lets machines in.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::authority::{Authority, Request, Role};
+use super::clock::Clock;
+use super::identity::{self, Identity};
+use super::join::{self, Caller};
+use super::launch::Launch;
+use super::member::{Member, Step};
+use super::place::Place;
+use super::serve::{self, Desk};
+use super::settings::Settings;
+use super::wire::Granted;
+use super::{JOIN_PORT, upkeep};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// While something is under way.
+const SOON: Duration = Duration::from_secs(1);
+const STEADY: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Ends when the settings or the machine's role changed: the next run begins with the new ones.
+pub async fn run(place: &Place, launch: &impl Launch) -> Result<()> {
+    let settings = Settings::load(&place.root)?;
+    let own = settings.own_seed(&place.addresses()?);
+    let clock = Clock::load(&place.root);
+    let mut machine = Machine {
+        place,
+        settings: &settings,
+        own,
+        clock,
+        authority: None,
+    };
+    if own.is_some() {
+        machine.authority = identity::authority(&place.root, &settings)?;
+    }
+    let first = machine.first().await;
+    first.install(place, &settings)?;
+    eprintln!(
+        "strake cluster: this machine is a {}",
+        first.leaf.role.common_name()
+    );
+    let (sender, receiver) = watch::channel(first);
+    let Some(own) = own else {
+        return machine.stay(&sender).await;
+    };
+    let authority = machine
+        .authority
+        .as_ref()
+        .context("the authority's key is not known")?;
+    identity::keep_authority(&place.root, authority)?;
+    let desk = Desk {
+        place: place.clone(),
+        settings: settings.clone(),
+        clock,
+        authority: Authority::load(authority.certificate(), &authority.key())?,
+        own,
+        identity: receiver.clone(),
+    };
+    let at = SocketAddr::new(own, JOIN_PORT);
+    let listener = TcpListener::bind(at)
+        .await
+        .with_context(|| format!("listening at {at}"))?;
+    let member = Member {
+        place,
+        settings: &settings,
+        own,
+        launch,
+        identity: receiver,
+        clock,
+    };
+    tokio::select! {
+        ended = serve::serve(listener, Arc::new(desk)) => ended,
+        ended = machine.stay(&sender) => ended,
+        () = keep_up(&member) => Ok(()),
+    }
+}
+
+/// etcd is brought up whenever it is not.
+async fn keep_up(member: &Member<'_, impl Launch>) {
+    let mut last = String::new();
+    let mut looked = Instant::now();
+    loop {
+        let (wait, told) = match member.step().await {
+            Ok(Step::Formed) => (STEADY, "etcd is a member of the cluster".to_string()),
+            Ok(Step::Running) => (SOON, "etcd runs; the cluster has no leader yet".to_string()),
+            Ok(Step::Started) => (SOON, "etcd is started".to_string()),
+            Ok(Step::Waiting(reason)) => (SOON, format!("waiting: {reason}")),
+            Err(error) => (STEADY, format!("bringing up etcd: {error:#}")),
+        };
+        if told != last {
+            eprintln!("strake cluster: {told}");
+            last = told;
+        }
+        if looked.elapsed() > HOUR {
+            looked = Instant::now();
+            let identity = member.identity.borrow().clone();
+            match upkeep::look_after(member.settings, member.own, &identity).await {
+                Ok(upkeep::Done::Defragmented(before, after)) => {
+                    eprintln!("strake cluster: defragmented, {before} to {after} bytes");
+                }
+                Ok(_) => {}
+                Err(error) => eprintln!("strake cluster: looking after etcd: {error:#}"),
+            }
+        }
+        sleep(wait).await;
+    }
+}
+
+struct Machine<'a> {
+    place: &'a Place,
+    settings: &'a Settings,
+    own: Option<IpAddr>,
+    clock: Clock,
+    authority: Option<Authority>,
+}
+
+impl Machine<'_> {
+    fn role(&self) -> Role {
+        match self.own {
+            Some(_) => Role::Member,
+            None => Role::Machine,
+        }
+    }
+
+    fn is_good(&self, identity: &Identity) -> bool {
+        let named = self
+            .own
+            .is_none_or(|own| identity.leaf.addresses.contains(&own));
+        let known = self.own.is_none() || self.authority.is_some();
+        let role = identity.leaf.role == self.role();
+        role && named && known && identity.leaf.not_after > self.clock.now()
+    }
+
+    /// Tries for ever: a machine whose members are away becomes one of the cluster when they
+    /// are back.
+    async fn first(&mut self) -> Identity {
+        let loaded = Identity::load(&self.place.root, self.settings);
+        if let Some(identity) = loaded.filter(|identity| self.is_good(identity)) {
+            return identity;
+        }
+        let mut last = String::new();
+        let mut wait = FIRST_RETRY;
+        loop {
+            match self.by_secret().await {
+                Ok(identity) => return identity,
+                Err(error) => {
+                    let told = format!("{error:#}");
+                    if told != last {
+                        eprintln!("strake cluster: getting a certificate: {told}");
+                        last = told;
+                    }
+                }
+            }
+            let spread = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+            sleep(wait.mul_f64(0.5 + spread / 2.0)).await;
+            wait = (wait * 2).min(LAST_RETRY);
+        }
+    }
+
+    fn request(&self) -> Result<Request> {
+        let key = Identity::key_on_disk(&self.place.root);
+        Ok(Request::new(key.as_deref())?)
+    }
+
+    /// A member that has the authority's key needs nobody.
+    async fn by_secret(&mut self) -> Result<Identity> {
+        let request = self.request()?;
+        if let Some(identity) = self.own_signed(&request)? {
+            return Ok(identity);
+        }
+        let caller = Caller::new(self.settings, None, self.own, self.clock)?;
+        let granted = join::by_secret(&caller, self.settings, self.own, &request).await?;
+        if let (Some(key), Some(_)) = (&granted.ca_key, self.own) {
+            let authority = Authority::load(&self.settings.ca, key)?;
+            identity::keep_authority(&self.place.root, &authority)?;
+            self.authority = Some(authority);
+        }
+        self.accept(granted, request)
+    }
+
+    fn own_signed(&self, request: &Request) -> Result<Option<Identity>> {
+        let (Some(authority), Some(own)) = (&self.authority, self.own) else {
+            return Ok(None);
+        };
+        let addresses = serve::addresses(Role::Member, own);
+        let who = (Role::Member, addresses.as_slice());
+        let now = self.clock.now();
+        let certificate = authority.sign(&request.csr, who, now, self.place.lifetime)?;
+        Identity::new(certificate, request.key.clone()).map(Some)
+    }
+
+    fn accept(&self, granted: Granted, request: Request) -> Result<Identity> {
+        let identity = Identity::new(granted.certificate, request.key)?;
+        if !self.is_good(&identity) {
+            bail!(
+                "the certificate given is not for this machine as a {}",
+                self.role().common_name()
+            );
+        }
+        Ok(identity)
+    }
+
+    async fn renewed(&self, current: &Identity) -> Result<Identity> {
+        let request = self.request()?;
+        if let Some(identity) = self.own_signed(&request)? {
+            return Ok(identity);
+        }
+        let caller = Caller::new(self.settings, Some(current), self.own, self.clock)?;
+        let granted = join::by_certificate(&caller, self.settings, self.own, &request).await?;
+        self.accept(granted, request)
+    }
+
+    /// Renews in time, until the settings or the role change.
+    async fn stay(&mut self, identity: &watch::Sender<Identity>) -> Result<()> {
+        let mut kept = Instant::now();
+        loop {
+            sleep(MINUTE.min(self.place.lifetime / 20)).await;
+            if kept.elapsed() > HOUR {
+                self.clock
+                    .keep(&self.place.root)
+                    .context("keeping the time")?;
+                kept = Instant::now();
+            }
+            if Settings::load(&self.place.root).ok().as_ref() != Some(self.settings) {
+                eprintln!("strake cluster: the settings have changed");
+                return Ok(());
+            }
+            if self.settings.own_seed(&self.place.addresses()?) != self.own {
+                eprintln!("strake cluster: this machine's addresses have changed");
+                return Ok(());
+            }
+            let current = identity.borrow().clone();
+            if !identity::is_due(&current.leaf, self.clock.now(), self.place.lifetime) {
+                continue;
+            }
+            let renewed = match current.leaf.not_after > self.clock.now() {
+                true => self.renewed(&current).await,
+                false => self.by_secret().await,
+            };
+            match renewed {
+                Ok(fresh) => {
+                    fresh.install(self.place, self.settings)?;
+                    eprintln!("strake cluster: the certificate was renewed");
+                    identity.send_replace(fresh);
+                }
+                Err(error) => eprintln!("strake cluster: renewing the certificate: {error:#}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The join service of a member: HTTPS, three requests, nothing else.
+//!
+//! A certificate is for the address that the request came from, whatever the request says, and a
+//! member's certificate is for a seed address only. When etcd cannot tell whether a secret was
+//! revoked, nobody is let in.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::authority::{Authority, Leaf, Role};
+use super::clock::Clock;
+use super::identity::Identity;
+use super::place::Place;
+use super::secret::ProofKey;
+use super::settings::Settings;
+use super::store::Store;
+use super::wire::{self, Granted, Join, Refused, Renew, State};
+use super::{member, tls};
+
+const CONNECTIONS: usize = 64;
+const CONNECTION: Duration = Duration::from_secs(30);
+const HEADER: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Desk {
+    pub place: Place,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub authority: Authority,
+    pub own: IpAddr,
+    pub identity: watch::Receiver<Identity>,
+}
+
+/// Why a request gets nothing, with its status.
+type Refusal = (StatusCode, String);
+
+fn refuse(status: StatusCode, reason: impl Into<String>) -> Refusal {
+    (status, reason.into())
+}
+
+pub async fn serve(listener: TcpListener, desk: Arc<Desk>) -> Result<()> {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&free)
+            .acquire_owned()
+            .await
+            .context("waiting for a place")?;
+        let (stream, peer) = listener.accept().await.context("waiting for machines")?;
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move {
+            // Whoever breaks off or is too slow has nothing to be told.
+            let _ = timeout(CONNECTION, connection(stream, peer, &desk)).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, desk: &Desk) -> Result<()> {
+    // Made anew each time: the certificate may have been renewed.
+    let identity = desk.identity.borrow().clone();
+    let config = tls::server(&desk.settings.ca, &identity, desk.clock)?;
+    let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
+    let (_, session) = stream.get_ref();
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let shown = shown.and_then(|der| Leaf::of_der(der).ok());
+    let from = peer.ip().to_canonical();
+    let service = service_fn(|request| {
+        let shown = shown.as_ref();
+        async move { Ok::<_, std::convert::Infallible>(desk.respond(request, from, shown).await) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
+    Ok(())
+}
+
+impl Desk {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        from: IpAddr,
+        shown: Option<&Leaf>,
+    ) -> Response<Full<Bytes>> {
+        let method = request.method().clone();
+        let path = request.uri().path().to_string();
+        let answer = match (&method, path.as_str(), shown) {
+            (&Method::POST, wire::JOIN, _) => match read::<Join>(request).await {
+                Ok(join) => self
+                    .join(&join, from)
+                    .await
+                    .and_then(|granted| json(&granted)),
+                Err(refusal) => Err(refusal),
+            },
+            (&Method::POST, wire::RENEW, Some(leaf)) => match read::<Renew>(request).await {
+                Ok(renew) => self
+                    .renew(&renew, from, leaf)
+                    .and_then(|granted| json(&granted)),
+                Err(refusal) => Err(refusal),
+            },
+            (&Method::GET, wire::STATE, Some(_)) => json(&self.state().await),
+            (_, wire::RENEW | wire::STATE, None) => Err(refuse(
+                StatusCode::UNAUTHORIZED,
+                "a certificate must be shown",
+            )),
+            _ => Err(refuse(StatusCode::NOT_FOUND, "no such request")),
+        };
+        let (status, body) = answer.unwrap_or_else(|(status, error)| {
+            eprintln!("strake cluster: {method} {path} from {from}: {error}");
+            let body = serde_json::to_vec(&Refused { error }).unwrap_or_default();
+            (status, body)
+        });
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = status;
+        response
+    }
+
+    async fn join(&self, join: &Join, from: IpAddr) -> Result<Granted, Refusal> {
+        let forbidden = |reason: &str| refuse(StatusCode::FORBIDDEN, reason);
+        if join.cluster != self.settings.name {
+            return Err(forbidden("this is a cluster of another name"));
+        }
+        let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+        if join.secret_id.len() != 16 || !join.secret_id.chars().all(hex) {
+            return Err(forbidden("the secret is not known"));
+        }
+        let key = self.proof_key(&join.secret_id).await.map_err(|error| {
+            let reason = format!("etcd cannot tell whether the secret is good: {error:#}");
+            refuse(StatusCode::SERVICE_UNAVAILABLE, reason)
+        })?;
+        let key = key.ok_or_else(|| forbidden("the secret is not known or was revoked"))?;
+        if !key.accepts(&join.csr, &join.proof) {
+            return Err(forbidden("the proof of the secret is wrong"));
+        }
+        let role = self.settings.role_at(from);
+        let granted = self.grant(&join.csr, role, from)?;
+        let ca_key = match role {
+            Role::Member => Some(self.authority.key()),
+            Role::Machine => None,
+        };
+        Ok(Granted { ca_key, ..granted })
+    }
+
+    fn renew(&self, renew: &Renew, from: IpAddr, shown: &Leaf) -> Result<Granted, Refusal> {
+        // Nobody rises by renewing.
+        let role = match shown.role {
+            Role::Member => self.settings.role_at(from),
+            Role::Machine => Role::Machine,
+        };
+        self.grant(&renew.csr, role, from)
+    }
+
+    fn grant(&self, csr: &str, role: Role, from: IpAddr) -> Result<Granted, Refusal> {
+        let addresses = addresses(role, from);
+        let who = (role, addresses.as_slice());
+        let signed = self
+            .authority
+            .sign(csr, who, self.clock.now(), self.place.lifetime);
+        let certificate = signed.map_err(|error| {
+            let text = format!("{:#}", anyhow::Error::from(error));
+            refuse(StatusCode::BAD_REQUEST, text)
+        })?;
+        eprintln!(
+            "strake cluster: a certificate as {} for {from}",
+            role.common_name()
+        );
+        Ok(Granted {
+            certificate,
+            ca_key: None,
+        })
+    }
+
+    async fn proof_key(&self, id: &str) -> Result<Option<ProofKey>> {
+        let identity = self.identity.borrow().clone();
+        let mut store = Store::of(&[self.own], &self.settings.ca, &identity).await?;
+        if store.is_revoked(id).await? {
+            return Ok(None);
+        }
+        if id == self.settings.join_secret.id() {
+            return Ok(Some(self.settings.join_secret.proof_key()));
+        }
+        store.secret(id).await
+    }
+
+    async fn state(&self) -> State {
+        State {
+            data: member::data(&self.place.root),
+            serving: member::is_healthy(self.place.metrics).await,
+        }
+    }
+}
+
+/// A member also answers on loopback, and its own etcd may call it from there.
+pub fn addresses(role: Role, from: IpAddr) -> Vec<IpAddr> {
+    match role {
+        Role::Machine => vec![from],
+        Role::Member => vec![from, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), wire::LIMIT)
+        .collect()
+        .await;
+    let body = body.map_err(|error| refuse(StatusCode::BAD_REQUEST, error.to_string()))?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+fn json(value: &impl Serialize) -> Result<(StatusCode, Vec<u8>), Refusal> {
+    let text = serde_json::to_vec(value);
+    let text =
+        text.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok((StatusCode::OK, text))
+}

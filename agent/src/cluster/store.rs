@@ -1,0 +1,283 @@
+//! etcd as its own operators see it: members, status, alarms, snapshots, and the few keys that
+//! `strake cluster` keeps.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use etcd_client::{
+    AlarmAction, AlarmType, Certificate, Client, Compare, CompareOp, ConnectOptions, DeleteOptions,
+    GetOptions, Identity as Pair, PutOptions, TlsOptions, Txn, TxnOp,
+};
+
+use super::environment::client_url;
+use super::founding::Listed;
+use super::identity::Identity;
+use super::secret::ProofKey;
+
+const CONNECT: Duration = Duration::from_secs(3);
+const REQUEST: Duration = Duration::from_secs(10);
+const PREFIX: &str = "/strake/v1/cluster/";
+const DEFRAGMENTING: &str = "/strake/v1/cluster/defragmenting";
+/// Seconds a member may take to defragment before another may begin.
+const DEFRAGMENT_LEASE: i64 = 900;
+
+pub struct Store {
+    client: Client,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+/// What one member says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    pub id: u64,
+    pub leader: u64,
+    pub applied: u64,
+    pub size: u64,
+    pub in_use: u64,
+}
+
+/// A join secret that members know beside the config's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    Good,
+    Revoked,
+}
+
+impl Store {
+    pub async fn connect(
+        addresses: &[IpAddr],
+        ca: &str,
+        identity: &Identity,
+        limit: Option<Duration>,
+    ) -> Result<Store> {
+        let tls = TlsOptions::new()
+            .ca_certificate(Certificate::from_pem(ca))
+            .identity(Pair::from_pem(&identity.certificate, &identity.key));
+        let mut options = ConnectOptions::new()
+            .with_tls(tls)
+            .with_connect_timeout(CONNECT);
+        if let Some(limit) = limit {
+            options = options.with_timeout(limit);
+        }
+        let endpoints: Vec<String> = addresses.iter().copied().map(client_url).collect();
+        let client = Client::connect(&endpoints, Some(options))
+            .await
+            .with_context(|| format!("connecting to etcd at {}", endpoints.join(", ")))?;
+        Ok(Store { client })
+    }
+
+    /// Each request has its own limit.
+    pub async fn of(addresses: &[IpAddr], ca: &str, identity: &Identity) -> Result<Store> {
+        Store::connect(addresses, ca, identity, Some(REQUEST)).await
+    }
+
+    pub async fn members(&mut self) -> Result<Vec<Listed>> {
+        let list = self.client.member_list().await.context("listing members")?;
+        let members = list.members().iter().map(|member| Listed {
+            id: member.id(),
+            name: member.name().to_string(),
+            peer_urls: member.peer_urls().to_vec(),
+            client_urls: member.client_urls().to_vec(),
+        });
+        Ok(members.collect())
+    }
+
+    pub async fn add(&mut self, peer_url: &str) -> Result<()> {
+        let added = self.client.member_add([peer_url], None).await;
+        added.with_context(|| format!("adding the member {peer_url}"))?;
+        Ok(())
+    }
+
+    pub async fn remove(&mut self, id: u64) -> Result<()> {
+        let removed = self.client.member_remove(id).await;
+        removed.with_context(|| format!("removing the member {id:x}"))?;
+        Ok(())
+    }
+
+    /// Of the member that the connection leads to.
+    pub async fn status(&mut self) -> Result<Status> {
+        let status = self
+            .client
+            .status()
+            .await
+            .context("asking for the status")?;
+        let size = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+        Ok(Status {
+            id: status.header().map_or(0, |header| header.member_id()),
+            leader: status.leader(),
+            applied: status.raft_applied_index(),
+            size: size(status.db_size()),
+            in_use: size(status.raft_used_db_size()),
+        })
+    }
+
+    pub async fn defragment(&mut self) -> Result<()> {
+        self.client.defragment().await.context("defragmenting")?;
+        Ok(())
+    }
+
+    pub async fn alarms(&mut self) -> Result<Vec<(u64, &'static str)>> {
+        let answer = self
+            .client
+            .alarm(AlarmAction::Get, AlarmType::None, None)
+            .await
+            .context("asking for alarms")?;
+        let word = |alarm| match alarm {
+            AlarmType::Nospace => "nospace",
+            AlarmType::Corrupt => "corrupt",
+            _ => "unknown",
+        };
+        let alarms = answer.alarms().iter();
+        Ok(alarms
+            .map(|alarm| (alarm.member_id(), word(alarm.alarm())))
+            .collect())
+    }
+
+    pub async fn disarm_nospace(&mut self, member: u64) -> Result<()> {
+        let mut options = etcd_client::AlarmOptions::new();
+        options.with_member(member);
+        self.client
+            .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(options))
+            .await
+            .context("ending the alarm")?;
+        Ok(())
+    }
+
+    /// A consistent copy of the whole store, piece by piece.
+    pub async fn snapshot(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let mut stream = self
+            .client
+            .snapshot()
+            .await
+            .context("asking for a snapshot")?;
+        while let Some(part) = stream.message().await.context("reading the snapshot")? {
+            take(part.blob()).context("writing the snapshot")?;
+        }
+        Ok(())
+    }
+
+    /// The right to defragment, which one member has at a time; it ends by itself.
+    pub async fn begin_defragment(&mut self, who: &str) -> Result<bool> {
+        let lease = self
+            .client
+            .lease_grant(DEFRAGMENT_LEASE, None)
+            .await
+            .context("taking a lease")?
+            .id();
+        let free = Compare::version(DEFRAGMENTING, CompareOp::Equal, 0);
+        let options = PutOptions::new().with_lease(lease);
+        let take =
+            Txn::new()
+                .when([free])
+                .and_then([TxnOp::put(DEFRAGMENTING, who, Some(options))]);
+        let taken = self.client.txn(take).await.context("taking the turn")?;
+        if !taken.succeeded() {
+            self.client
+                .lease_revoke(lease)
+                .await
+                .context("giving the lease back")?;
+        }
+        Ok(taken.succeeded())
+    }
+
+    pub async fn end_defragment(&mut self) -> Result<()> {
+        let deleted = self.client.delete(DEFRAGMENTING, None).await;
+        deleted.context("giving the turn back")?;
+        Ok(())
+    }
+
+    /// A member that an operator removed stays out until he lets it in.
+    pub async fn shut_out(&mut self, address: IpAddr) -> Result<()> {
+        let key = format!("{PREFIX}removed/{address}");
+        self.client
+            .put(key, "", None)
+            .await
+            .context("writing down the removal")?;
+        Ok(())
+    }
+
+    pub async fn let_in(&mut self, address: IpAddr) -> Result<bool> {
+        let key = format!("{PREFIX}removed/{address}");
+        let deleted = self.client.delete(key, None).await;
+        Ok(deleted.context("letting the member in")?.deleted() > 0)
+    }
+
+    pub async fn is_shut_out(&mut self, address: IpAddr) -> Result<bool> {
+        let key = format!("{PREFIX}removed/{address}");
+        let found = self
+            .client
+            .get(key, Some(GetOptions::new().with_count_only()))
+            .await;
+        Ok(found.context("looking for a removal")?.count() > 0)
+    }
+
+    pub async fn add_secret(&mut self, id: &str, key: &ProofKey) -> Result<()> {
+        let path = format!("{PREFIX}secrets/{id}");
+        self.client
+            .put(path, key.to_hex(), None)
+            .await
+            .context("adding the secret")?;
+        Ok(())
+    }
+
+    /// For good: an id that is revoked cannot be added again.
+    pub async fn revoke_secret(&mut self, id: &str) -> Result<()> {
+        let revoke = Txn::new().and_then([
+            TxnOp::put(format!("{PREFIX}revoked/{id}"), "", None),
+            TxnOp::delete(format!("{PREFIX}secrets/{id}"), None::<DeleteOptions>),
+        ]);
+        self.client
+            .txn(revoke)
+            .await
+            .context("revoking the secret")?;
+        Ok(())
+    }
+
+    pub async fn is_revoked(&mut self, id: &str) -> Result<bool> {
+        let found = self.client.get(format!("{PREFIX}revoked/{id}"), None).await;
+        Ok(found
+            .context("asking whether the secret is revoked")?
+            .count()
+            > 0)
+    }
+
+    pub async fn secret(&mut self, id: &str) -> Result<Option<ProofKey>> {
+        let found = self.client.get(format!("{PREFIX}secrets/{id}"), None).await;
+        let found = found.context("looking for the secret")?;
+        let Some(pair) = found.kvs().first() else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(pair.value()).into_owned();
+        Ok(Some(
+            ProofKey::parse(&text).context("reading the secret's proof key")?,
+        ))
+    }
+
+    pub async fn secrets(&mut self) -> Result<Vec<(String, Standing)>> {
+        let mut all = Vec::new();
+        for (part, standing) in [
+            ("secrets/", Standing::Good),
+            ("revoked/", Standing::Revoked),
+        ] {
+            let prefix = format!("{PREFIX}{part}");
+            let options = GetOptions::new().with_prefix().with_keys_only();
+            let found = self.client.get(prefix.as_str(), Some(options)).await;
+            for pair in found.context("listing the secrets")?.kvs() {
+                let key = String::from_utf8_lossy(pair.key()).into_owned();
+                let id = key.trim_start_matches(prefix.as_str()).to_string();
+                all.push((id, standing));
+            }
+        }
+        Ok(all)
+    }
+}

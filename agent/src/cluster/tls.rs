@@ -1,0 +1,65 @@
+//! TLS between the machines of a cluster: its own authority is the only one trusted, and the
+//! time is the [`Clock`]'s.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::authority::der;
+use super::clock::Clock;
+use super::identity::Identity;
+
+fn roots(ca: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let certificate = der(ca).context("reading strake.cluster.ca")?;
+    roots
+        .add(certificate)
+        .context("trusting strake.cluster.ca")?;
+    Ok(roots)
+}
+
+fn pair(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let certificate = der(&identity.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
+        .map_err(|error| anyhow::anyhow!("reading this machine's key: {error}"))?;
+    Ok((vec![certificate], key))
+}
+
+/// Without an identity: a machine that has yet to get one.
+pub fn client(ca: &str, identity: Option<&Identity>, clock: Clock) -> Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_details(Arc::new(default_provider()), Arc::new(clock))
+        .with_safe_default_protocol_versions()
+        .context("setting up TLS")?
+        .with_root_certificates(roots(ca)?);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(identity) => {
+            let (chain, key) = pair(identity)?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .context("using this machine's certificate")
+        }
+    }
+}
+
+/// Takes clients with and without a certificate; one that is shown must be good.
+pub fn server(ca: &str, identity: &Identity, clock: Clock) -> Result<ServerConfig> {
+    let provider = Arc::new(default_provider());
+    let roots = Arc::new(roots(ca)?);
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+        .allow_unauthenticated()
+        .build()
+        .context("setting up TLS")?;
+    let (chain, key) = pair(identity)?;
+    ServerConfig::builder_with_details(provider, Arc::new(clock))
+        .with_safe_default_protocol_versions()
+        .context("setting up TLS")?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .context("using this machine's certificate")
+}
