@@ -45,7 +45,7 @@ pub async fn run(place: &Place, launch: &impl Launch) -> Result<()> {
     if own.is_some() {
         machine.authority = identity::authority(&place.root, &settings)?;
     }
-    let first = machine.first().await;
+    let first = machine.first().await?;
     first.install(place, &settings)?;
     eprintln!(
         "strake cluster: this machine is a {}",
@@ -134,6 +134,10 @@ impl Machine<'_> {
         }
     }
 
+    fn has_moved(&self) -> Result<bool> {
+        Ok(self.settings.own_seed(&self.place.addresses()?) != self.own)
+    }
+
     fn is_good(&self, identity: &Identity) -> bool {
         let named = self
             .own
@@ -144,17 +148,17 @@ impl Machine<'_> {
     }
 
     /// Tries for ever: a machine whose members are away becomes one of the cluster when they
-    /// are back.
-    async fn first(&mut self) -> Identity {
+    /// are back. An address that comes up late can make a member of it, which asks nobody.
+    async fn first(&mut self) -> Result<Identity> {
         let loaded = Identity::load(&self.place.root, self.settings);
         if let Some(identity) = loaded.filter(|identity| self.is_good(identity)) {
-            return identity;
+            return Ok(identity);
         }
         let mut last = String::new();
         let mut wait = FIRST_RETRY;
         loop {
             match self.by_secret().await {
-                Ok(identity) => return identity,
+                Ok(identity) => return Ok(identity),
                 Err(error) => {
                     let told = format!("{error:#}");
                     if told != last {
@@ -165,6 +169,9 @@ impl Machine<'_> {
             }
             let spread = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
             sleep(wait.mul_f64(0.5 + spread / 2.0)).await;
+            if self.has_moved()? {
+                bail!("this machine's addresses have changed");
+            }
             wait = (wait * 2).min(LAST_RETRY);
         }
     }
@@ -237,7 +244,7 @@ impl Machine<'_> {
                 eprintln!("strake cluster: the settings have changed");
                 return Ok(());
             }
-            if self.settings.own_seed(&self.place.addresses()?) != self.own {
+            if self.has_moved()? {
                 eprintln!("strake cluster: this machine's addresses have changed");
                 return Ok(());
             }

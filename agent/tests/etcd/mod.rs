@@ -225,7 +225,12 @@ impl Config {
         self.machine_for(number, etcd, LIFETIME)
     }
 
-    pub(crate) fn machine_for(&self, number: usize, etcd: &[String], lifetime: Duration) -> Machine {
+    pub(crate) fn machine_for(
+        &self,
+        number: usize,
+        etcd: &[String],
+        lifetime: Duration,
+    ) -> Machine {
         Machine::new(self.addresses[number], etcd, lifetime)
     }
 }

@@ -64,7 +64,8 @@ fn cluster(root: View<'_>, strake: View<'_>, path: &Path<'_>, out: &mut Findings
     cluster
 }
 
-/// Half a set of credentials sets up nothing, and two set-ups of etcd fight.
+/// Half a set of credentials sets up nothing, unless another layer brings the rest; two set-ups of
+/// etcd fight.
 fn whole(
     root: View<'_>,
     strake: View<'_>,
@@ -77,9 +78,14 @@ fn whole(
         let lonely = view.get("ca").or_else(|| view.get("ca_key"));
         lonely.filter(|_| cluster.join_secret.is_none())
     }) {
-        let message = "\"ca\" and \"join_secret\" belong together";
-        out.add((Level::Error, Rule::MissingKey), &node.span, path, message)
-            .hint("strake cluster init prints both");
+        let message = "etcd is not set up: \"ca\" and \"join_secret\" belong together";
+        out.add(
+            (Level::Warning, Rule::MissingKey),
+            &node.span,
+            path,
+            message,
+        )
+        .hint("strake cluster init prints both");
     }
     let old = root.map("coreos").and_then(|coreos| coreos.get("etcd2"));
     if secret.is_some() && old.is_some() {

@@ -60,6 +60,9 @@ pub(super) fn drop_ins(config: &Config) -> Vec<(&'static str, FileSpec)> {
             let word = unit_word(&format!("{}={}", setting.variable, setting.value));
             text.push_str(&format!("Environment={word}\n"));
         }
+        if matches!(daemon, Daemon::Etcd | Daemon::Etcd2) {
+            text.extend(renamed(settings));
+        }
         let path = format!("/run/systemd/system/{service}.d/20-cloudinit.conf");
         Some((service, FileSpec::text(path, text, origin)))
     };
@@ -69,6 +72,23 @@ pub(super) fn drop_ins(config: &Config) -> Vec<(&'static str, FileSpec)> {
         .into_iter()
         .filter(|(d, ..)| !(etcd_twice && *d == Daemon::Etcd));
     wanted.filter_map(drop_in).collect()
+}
+
+/// etcd no longer knows these variables and would let in anybody: what they meant, in today's.
+fn renamed(settings: &[Setting]) -> impl Iterator<Item = String> {
+    let value = |name: &str| settings.iter().find(|setting| setting.variable == name);
+    let side = move |prefix: &str| {
+        let old = value(&format!("{prefix}CA_FILE"))?;
+        let trusted = format!("{prefix}TRUSTED_CA_FILE");
+        if value(&trusted).is_some() {
+            return None;
+        }
+        let trusted = unit_word(&format!("{trusted}={}", old.value));
+        Some(format!(
+            "Environment={trusted}\nEnvironment={prefix}CLIENT_CERT_AUTH=true\n"
+        ))
+    };
+    ["ETCD_", "ETCD_PEER_"].into_iter().filter_map(side)
 }
 
 /// The order of the table, whatever layer a setting came from.

@@ -4,6 +4,7 @@
 //! Checks that need a reboot share one: all are asked before it, then all after it.
 
 mod bad_config;
+mod cluster;
 mod container;
 mod network;
 mod node;
@@ -45,7 +46,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 8] = [
+pub const SCENARIOS: [&Scenario; 9] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -53,5 +54,6 @@ pub const SCENARIOS: [&Scenario; 8] = [
     &source_url::SCENARIO,
     &source_cloud::EC2,
     &source_cloud::GCE,
+    &cluster::SCENARIO,
     &power::SCENARIO,
 ];
