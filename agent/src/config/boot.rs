@@ -17,7 +17,7 @@ use crate::apply::write::Change;
 use crate::apply::written::Leftovers;
 use crate::apply::{self, Moment};
 use crate::root::Root;
-use crate::source::{Sources, Text, drive};
+use crate::source::{Sources, Text, azure_disc, drive};
 
 const ENVIRONMENT: &str = "/etc/environment";
 
@@ -227,7 +227,12 @@ fn later(plan: &Plan, sources: &Sources) -> Result<Tree> {
         (record::LINK_THAT_HOLDS_UP, held_up),
         (record::LINK_BESIDE, beside),
     ];
-    Ok(nodes.map(|(path, node)| (PathBuf::from(path), node)).into())
+    let mut tree: Tree = nodes.map(|(path, node)| (PathBuf::from(path), node)).into();
+    if let Some(disc) = &sources.disc {
+        let node = disc.node().context("writing what the disc said")?;
+        tree.insert(PathBuf::from(azure_disc::KEPT), node);
+    }
+    Ok(tree)
 }
 
 fn kept(value: Option<&impl Serialize>) -> Result<Option<Vec<u8>>> {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use strake_cloud_config::metadata::{self, Ec2, Metadata};
 use strake_cloud_config::network::{debian, nocloud, openstack, render};
 
+use super::azure_disc;
+
 /// Whose documents they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -89,7 +91,7 @@ impl Described {
         let read = match self.kind {
             Kind::Ec2 => Ok(self.ec2()),
             Kind::Gce => self.whole("instance", metadata::gce),
-            Kind::Azure => self.whole("instance", metadata::azure),
+            Kind::Azure => self.azure(),
             Kind::DigitalOcean => self.whole("v1.json", metadata::digitalocean),
             Kind::OpenStack => self.openstack(&mut problems),
             Kind::NoCloud => self.nocloud(&mut problems),
@@ -116,6 +118,14 @@ impl Described {
         read: fn(&[u8]) -> Result<Metadata, metadata::Error>,
     ) -> Result<Metadata, metadata::Error> {
         self.bytes(name).map_or(Ok(Metadata::default()), read)
+    }
+
+    /// The service's document, else that of the provisioning disc.
+    fn azure(&self) -> Result<Metadata, metadata::Error> {
+        match self.bytes(azure_disc::DOCUMENT) {
+            Some(bytes) => metadata::azure_disc(bytes).map(|found| found.metadata),
+            None => self.whole("instance", metadata::azure),
+        }
     }
 
     fn ec2(&self) -> Metadata {
@@ -267,6 +277,7 @@ mod tests {
         let cases = [
             (Kind::Gce, "instance"),
             (Kind::Azure, "instance"),
+            (Kind::Azure, "ovf-env.xml"),
             (Kind::DigitalOcean, "v1.json"),
             (Kind::OpenStack, "meta_data.json"),
             (Kind::NoCloud, "meta-data"),

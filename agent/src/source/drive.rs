@@ -176,7 +176,7 @@ fn contents(layout: Layout, at: &Path) -> io::Result<Answer> {
     })
 }
 
-fn mount_read_only(device: &Path, at: &Path, kind: &str) -> Result<()> {
+pub(super) fn mount_read_only(device: &Path, at: &Path, kind: &str) -> Result<()> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let attempt = || mount(Some(device), at, Some(kind), flags, None::<&str>);
     match attempt() {
@@ -190,7 +190,7 @@ fn mount_read_only(device: &Path, at: &Path, kind: &str) -> Result<()> {
     }
 }
 
-fn optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn optional(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

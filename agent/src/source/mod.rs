@@ -4,6 +4,7 @@
 //!
 //! Nothing here asks the network: what its sources said last is taken until [`remote`] asks again.
 
+pub mod azure_disc;
 pub mod described;
 pub mod drive;
 pub mod module;
@@ -14,7 +15,8 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use crate::root::Root;
-use described::Described;
+use azure_disc::Disc;
+use described::{Described, Kind};
 use remote::cache::{self, Cache};
 use remote::facts::Facts;
 use remote::{Answer, Place, Remote, platform};
@@ -45,6 +47,7 @@ pub struct Local {
     oem: Option<Text>,
     config: Option<Text>,
     drive: Option<Answer>,
+    disc: Option<Disc>,
     remotes: Vec<Remote>,
     cache: Cache,
     warnings: Vec<String>,
@@ -58,6 +61,8 @@ pub struct Sources {
     pub user: Option<Text>,
     /// The config drive, for the rest of this boot.
     pub drive: Option<Answer>,
+    /// Azure's provisioning disc, to be kept for the next boots.
+    pub disc: Option<Disc>,
     /// Sources to ask once the network is up.
     pub remotes: Vec<Remote>,
     /// Sources that could not be read; what was read is used all the same.
@@ -81,6 +86,13 @@ impl Local {
         let found = platform::find(&facts);
         local.warnings.extend(found.problems);
         local.remotes = found.remotes;
+        let is_azure = |remote: &Remote| matches!(remote.place, Place::Service(Kind::Azure));
+        if local.remotes.iter().any(is_azure) {
+            match Disc::read(root, &facts.product_uuid) {
+                Ok(disc) => local.disc = disc,
+                Err(error) => local.warnings.push(format!("{error:#}")),
+            }
+        }
         if local.drive.is_some() {
             // The drive is the same cloud's, and holds the same.
             local
@@ -108,6 +120,7 @@ impl Local {
         let mut sources = Sources {
             oem: self.oem.clone(),
             drive: self.drive.clone(),
+            disc: self.disc.clone(),
             remotes: self.remotes.clone(),
             warnings: self.warnings.clone(),
             ..Sources::default()
@@ -122,12 +135,16 @@ impl Local {
             .find_map(user_data)
             .or_else(|| self.config.clone())
             .or_else(|| self.drive.as_ref().and_then(drive::user_data))
-            .or_else(|| services.iter().copied().find_map(user_data));
+            .or_else(|| services.iter().copied().find_map(user_data))
+            .or_else(|| self.disc.as_ref().and_then(Disc::user_data));
         let answers = services
             .into_iter()
             .filter_map(|remote| self.cache.answer(remote));
         let metadata = self.drive.iter().chain(answers);
-        sources.metadata = metadata.filter_map(|answer| answer.metadata.clone()).next();
+        sources.metadata = metadata
+            .filter_map(|answer| answer.metadata.clone())
+            .next()
+            .or_else(|| self.disc.as_ref().map(Disc::described));
         if let Some(described) = &sources.metadata {
             let problems = described.read().1.into_iter();
             let name = described.kind.word();

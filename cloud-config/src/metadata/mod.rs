@@ -3,6 +3,7 @@
 //! Fetching them is the agent's part. Each reader takes what it knows and leaves the rest; a
 //! document that cannot be read at all is an error, a missing value is not.
 
+mod azure_disc;
 mod cloud;
 mod openstack;
 mod yaml;
@@ -10,6 +11,7 @@ mod yaml;
 use serde::Serialize;
 use thiserror::Error;
 
+pub use azure_disc::{Provisioning, azure_disc};
 pub use cloud::{Ec2, azure, digitalocean, ec2, gce};
 pub use openstack::{OpenStack, openstack};
 pub use yaml::nocloud;
@@ -33,6 +35,10 @@ pub enum Error {
     Json(&'static str, #[source] serde_json::Error),
     #[error("reading the {0} metadata as YAML")]
     Yaml(&'static str),
+    #[error("reading ovf-env.xml as XML")]
+    Xml,
+    #[error("reading the custom data in ovf-env.xml as base64")]
+    CustomData,
 }
 
 impl Metadata {

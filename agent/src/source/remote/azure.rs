@@ -1,9 +1,9 @@
 //! Azure's instance metadata service.
 //!
-//! It serves the machine's *user data*. *Custom data* is only on the provisioning disc and at the
-//! wire server, neither of which is asked; and nobody tells the wire server that the machine is
-//! ready. So a machine has to be made from a *specialized* image, which waits for no such
-//! message, or Azure calls its provisioning timed out, although it runs.
+//! It serves the machine's *user data*. *Custom data* is only on the provisioning disc, which
+//! [`azure_disc`](super::super::azure_disc) reads, and at the wire server, which is not asked; and
+//! nobody tells the wire server that the machine is ready. So Azure calls the provisioning of a
+//! *generalized* image timed out, although the machine runs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
