@@ -177,7 +177,7 @@ fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-/// Processors, memory and how machines are emulated on them.
+/// Processors, memory, how machines are emulated on them, and what else they have to do.
 pub(super) fn describe() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
@@ -197,8 +197,10 @@ pub(super) fn describe() -> String {
         Accelerator::Kvm => "KVM",
         Accelerator::Tcg => "TCG, guests with 2 processors",
     };
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
     format!(
-        "{count} × {}, {gibibytes} GiB, {emulation}",
+        "{count} × {}, {gibibytes} GiB, {emulation}, load {load}",
         model.map_or("unknown", |(_, name)| name)
     )
 }
