@@ -63,6 +63,33 @@ const PACKAGES: [&str; 41] = [
     "systemd-container",
 ];
 
+/// What a test of pages needs and nothing else does; a tree of its own, made when it is asked for.
+const BROWSER: [&str; 2] = ["chromium-headless-shell", "fonts-dejavu-core"];
+
+/// Which tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kit {
+    #[default]
+    Build,
+    Browser,
+}
+
+impl Kit {
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Build => &PACKAGES,
+            Self::Browser => &BROWSER,
+        }
+    }
+
+    fn parent(self, workspace: &Workspace) -> PathBuf {
+        match self {
+            Self::Build => workspace.tools(),
+            Self::Browser => workspace.root().join("browser"),
+        }
+    }
+}
+
 /// Trees kept: this one and the one before it, which a running cluster may still use.
 const KEPT: usize = 2;
 
@@ -77,15 +104,19 @@ impl Tools {
     /// Finds the tree, or makes it.
     pub fn prepare(
         workspace: &Workspace,
+        kit: Kit,
         mirror: impl FnOnce() -> Result<Mirror>,
         progress: &Progress,
     ) -> Result<Self> {
-        let inputs = PACKAGES.iter().fold(Inputs::new("tools 1"), Inputs::with);
-        let tree = workspace.tools().join(inputs.digest().short());
+        let inputs = kit
+            .packages()
+            .iter()
+            .fold(Inputs::new("tools 1"), Inputs::with);
+        let tree = kit.parent(workspace).join(inputs.digest().short());
         if !tree.is_dir() {
-            let _lock = cache::lock(&workspace.tools(), progress)?;
+            let _lock = cache::lock(&kit.parent(workspace), progress)?;
             if !tree.is_dir() {
-                make(&tree, workspace, &mirror()?, progress)?;
+                make(&tree, workspace, kit, &mirror()?, progress)?;
             }
         }
         let program = std::env::current_exe().context("finding this program")?;
@@ -112,9 +143,15 @@ impl Tools {
     }
 }
 
-fn make(tree: &Path, workspace: &Workspace, mirror: &Mirror, progress: &Progress) -> Result<()> {
+fn make(
+    tree: &Path,
+    workspace: &Workspace,
+    kit: Kit,
+    mirror: &Mirror,
+    progress: &Progress,
+) -> Result<()> {
     let stage = progress.stage("tools");
-    let parent = workspace.tools();
+    let parent = kit.parent(workspace);
     cache::prune(&parent, KEPT - 1);
     let partial = parent.join(format!(".partial-{}", std::process::id()));
     fs::create_dir(&partial).with_context(|| format!("making {}", partial.display()))?;
@@ -144,7 +181,7 @@ fn make(tree: &Path, workspace: &Workspace, mirror: &Mirror, progress: &Progress
             "--dpkgopt=force-unsafe-io",
             "--dpkgopt=path-exclude=/etc/kernel/postinst.d/*",
         ])
-        .arg(format!("--include={}", PACKAGES.join(",")))
+        .arg(format!("--include={}", kit.packages().join(",")))
         .args([SUITE, "-"])
         .args(mirror.sources(Suite::Security))
         .stdin(Stdio::null())

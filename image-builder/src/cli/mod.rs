@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::mirror::Mirror;
 use crate::progress::Progress;
-use crate::tools::Tools;
+use crate::tools::{Kit, Tools};
 use crate::workspace::Workspace;
 use crate::{BadInput, sandbox};
 
@@ -48,6 +48,9 @@ enum Subcommands {
 
 #[derive(Debug, Args)]
 struct ToolArguments {
+    /// From a tree of its own with a browser, which is made when it is missing (0.9 GB)
+    #[arg(long)]
+    browser: bool,
     /// Program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<std::ffi::OsString>,
@@ -84,7 +87,11 @@ fn run(cli: Cli, progress: &Progress) -> Result<()> {
         Some(url) => Mirror::parse(url),
         None => Mirror::of_host("/etc/apt".as_ref()),
     };
-    let tools = Tools::prepare(&workspace, find_mirror, progress)?;
+    let kit = match &cli.command {
+        Subcommands::Tool(arguments) if arguments.browser => Kit::Browser,
+        _ => Kit::Build,
+    };
+    let tools = Tools::prepare(&workspace, kit, find_mirror, progress)?;
     let host = build::Host {
         workspace: &workspace,
         tools: &tools,

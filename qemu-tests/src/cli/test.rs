@@ -61,19 +61,18 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         None
     };
 
+    let extent = match arguments.full {
+        true => Extent::Full,
+        false => Extent::Usual,
+    };
     let mut summary = Summary::default();
     if arguments.has(Ring::Checks) {
         summary.ring("checks", || Ok(checks(workspace, wanted)));
     }
     if arguments.has(Ring::Tests) {
-        summary.ring("tests", || workspace_tests(workspace, wanted));
+        summary.ring("tests", || workspace_tests(workspace, wanted, extent));
     }
     if let Some(stage) = stage {
-        let extent = if arguments.full {
-            Extent::Full
-        } else {
-            Extent::Usual
-        };
         summary.ring("machines", || {
             Ok(scenario::run(&SCENARIOS, &stage, wanted, extent))
         });

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 
 use super::checks::cargo;
 use super::{Totals, indent, libtest};
+use crate::scenario::Extent;
 use crate::workspace::Workspace;
 
-pub fn workspace_tests(workspace: &Workspace, wanted: &[String]) -> Result<Totals> {
+pub fn workspace_tests(workspace: &Workspace, wanted: &[String], extent: Extent) -> Result<Totals> {
     fs::create_dir_all(workspace.tests())?;
     let log = workspace.tests().join("cargo-test.log");
-    let status = command(workspace, wanted)
+    let status = command(workspace, wanted, extent)
         .stdout(File::create(&log).with_context(|| format!("creating {}", log.display()))?)
         .status()
         .context("running cargo test")?;
@@ -32,7 +33,7 @@ pub fn workspace_tests(workspace: &Workspace, wanted: &[String]) -> Result<Total
     Ok(results.totals)
 }
 
-fn command(workspace: &Workspace, wanted: &[String]) -> Command {
+fn command(workspace: &Workspace, wanted: &[String], extent: Extent) -> Command {
     let mut command = cargo(workspace);
     command
         .args([
@@ -49,5 +50,9 @@ fn command(workspace: &Workspace, wanted: &[String]) -> Command {
         .env("STRAKE_DIR", workspace.work())
         .env("STRAKE_IMAGE", workspace.program("strake-image"))
         .stdin(Stdio::null());
+    if extent == Extent::Full {
+        // Pages are looked at in a real browser, which is fetched for it.
+        command.env("STRAKE_BROWSER", "1");
+    }
     command
 }

@@ -2,6 +2,7 @@
 
 #[path = "../attack/mod.rs"]
 mod attack;
+mod browser;
 mod commands;
 mod crash;
 mod docs;
