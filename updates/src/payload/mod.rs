@@ -7,6 +7,7 @@
 //! bounded in memory. Pure: bytes in, bytes out; `encode` alone reads and writes, for the
 //! publisher.
 
+pub mod diff;
 #[cfg(feature = "publisher")]
 pub mod encode;
 pub mod frames;

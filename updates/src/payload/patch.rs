@@ -1,9 +1,9 @@
-//! Patches from one file to another: extents in order, each copied from the old file or unpacked
-//! with a part of the old file as reference.
+//! Patches from one file to another: extents in order, each copied from the old file, unpacked
+//! with a part of the old file as reference, or made of such a part by [`diff`].
 //!
 //! ```text
 //! "STRKPAT1" | new size u64 | old size u64 | extents u32 | 0 u32
-//! per extent: new length u32 | kind u32 (0 copy, 1 zstd) | reference offset u64
+//! per extent: new length u32 | kind u32 (0 copy, 1 zstd, 2 diff) | reference offset u64
 //!             | reference length u32 | body length u32
 //! the bodies, in order
 //! ```
@@ -13,6 +13,8 @@
 use std::ops::Range;
 
 use zstd::zstd_safe::DCtx;
+
+use super::diff;
 
 /// Largest result of one extent.
 pub const EXTENT: u64 = 8 << 20;
@@ -29,6 +31,7 @@ const ENTRY: usize = 24;
 pub enum Kind {
     Copy,
     Zstd,
+    Diff,
 }
 
 /// One extent; `body` is where its bytes lie in the patch.
@@ -115,7 +118,7 @@ impl Table {
         for extent in &self.extents {
             let length = |range: &Range<u64>| ((range.end - range.start) as u32).to_le_bytes();
             bytes.extend(length(&extent.new));
-            bytes.extend(u32::from(extent.kind == Kind::Zstd).to_le_bytes());
+            bytes.extend((extent.kind as u32).to_le_bytes());
             bytes.extend(extent.old.start.to_le_bytes());
             bytes.extend(length(&extent.old));
             bytes.extend(length(&extent.body));
@@ -150,6 +153,7 @@ fn extent(entry: &[u8], made: u64, at: u64, old_size: u64) -> Option<Extent> {
     let kind = match u32_at(entry, 4) {
         0 => Kind::Copy,
         1 => Kind::Zstd,
+        2 => Kind::Diff,
         _ => return None,
     };
     let new = u64::from(u32_at(entry, 0));
@@ -160,7 +164,9 @@ fn extent(entry: &[u8], made: u64, at: u64, old_size: u64) -> Option<Extent> {
         && end <= old_size
         && match kind {
             Kind::Copy => old == new && body == 0,
-            Kind::Zstd => old <= REFERENCE && (1..=new + (new >> 7) + 1024).contains(&body),
+            Kind::Zstd | Kind::Diff => {
+                old <= REFERENCE && (1..=new + (new >> 7) + 1024).contains(&body)
+            }
         };
     let new = made..made.checked_add(new)?;
     possible.then(|| Extent {
@@ -193,6 +199,11 @@ pub fn decode(extent: &Extent, old: &[u8], body: &[u8]) -> Result<Vec<u8>, Inval
             let mut made = Vec::with_capacity(length);
             context.decompress(&mut made, body).map_err(|_| failed())?;
             made
+        }
+        Kind::Diff => {
+            let content = zstd::bulk::decompress(body, diff::longest(length));
+            let content = content.map_err(|_| failed())?;
+            diff::apply(&content, old, length).ok_or_else(failed)?
         }
     };
     if made.len() == length {

@@ -1,6 +1,5 @@
 //! Makes compressed frames and patches. The publisher's side: it reads and writes files.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -8,15 +7,17 @@ use std::os::unix::fs::FileExt as _;
 
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
+use self::pair::Piece;
 use super::BLOCK;
 use super::frames::{FRAME, Index};
-use super::patch::{Extent, Kind, REFERENCE, Table};
+use super::patch::{Extent, Kind, Table};
 use crate::digest::Digest;
 
-/// Largest piece that is compressed at once; below the decoder's limit, to keep it small.
-const PIECE: u64 = 2 << 20;
-/// Old content given as reference on each side of where a piece's old form should lie.
-const MARGIN: u64 = 2 << 20;
+mod diff;
+mod pair;
+
+/// Raw bytes of a piece; below the decoder's limit, to keep it small.
+const PIECE: u64 = 4 << 20;
 
 /// Writes `content` as frames with their table, whose bytes are returned.
 pub fn frames(
@@ -48,26 +49,26 @@ pub fn patch(
     out: &mut impl Write,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Vec<u8>> {
-    let pieces = pair(&block_digests(old)?, &block_digests(new)?);
+    let pieces = pair::pieces(&block_digests(old)?, &block_digests(new)?);
     let new_size = new.metadata()?.len();
     let old_size = old.metadata()?.len();
     let clip = |range: &Range<u64>, size: u64| range.start.min(size)..range.end.min(size);
     let mut extents = Vec::new();
     let mut bodies = Vec::new();
     let encode = |piece: &Piece| match piece.kind {
-        Kind::Copy => Ok(Vec::new()),
-        Kind::Zstd => {
+        pair::Kind::Copied => Ok((Kind::Copy, Vec::new())),
+        pair::Kind::Changed => {
             let reference = read(old, &clip(&piece.old, old_size))?;
-            compress_with(&reference, &read(new, &clip(&piece.new, new_size))?, level)
+            change(&reference, &read(new, &clip(&piece.new, new_size))?, level)
         }
     };
-    in_parallel(&pieces, encode, |piece, body| {
+    in_parallel(&pieces, encode, |piece, (kind, body)| {
         let start = bodies.len() as u64;
         bodies.extend(body);
         let (new, old) = (clip(&piece.new, new_size), clip(&piece.old, old_size));
         progress(new.end);
         extents.push(Extent {
-            kind: piece.kind,
+            kind,
             new,
             old,
             body: start..bodies.len() as u64,
@@ -85,105 +86,17 @@ pub fn patch(
     Ok(table)
 }
 
-/// Two parts of the files that belong together.
-struct Piece {
-    kind: Kind,
-    new: Range<u64>,
-    old: Range<u64>,
-}
-
-/// Equal blocks are copied. What lies between two copies is compressed against what lies between
-/// their old places: files keep their order from release to release.
-fn pair(old: &[Digest], new: &[Digest]) -> Vec<Piece> {
-    let mut places = HashMap::new();
-    for (number, digest) in old.iter().enumerate() {
-        places.entry(digest).or_insert(number);
+/// The shorter of the two ways to say what changed.
+fn change(reference: &[u8], content: &[u8], level: i32) -> io::Result<(Kind, Vec<u8>)> {
+    let zstd = compress_with(reference, content, level)?;
+    let (steps, add, insert) = diff::steps(reference, content);
+    let sums = super::diff::to_content(&steps, &add, &insert);
+    let sums_fit = sums.len() <= super::diff::longest(content.len());
+    let sums = zstd::bulk::compress(&sums, level.max(19))?;
+    if sums_fit && sums.len() < zstd.len() {
+        return Ok((Kind::Diff, sums));
     }
-    // A last block that is shorter can only be copied onto its like; digests tell them apart.
-    let mut matched = Vec::with_capacity(new.len());
-    for digest in new {
-        let follows = matched
-            .last()
-            .copied()
-            .flatten()
-            .map(|last: usize| last + 1);
-        let follows = follows.filter(|next| old.get(*next) == Some(digest));
-        matched.push(follows.or_else(|| places.get(digest).copied()));
-    }
-    let mut pieces = Vec::new();
-    let mut at = 0;
-    while at < new.len() {
-        let run = run_length(&matched[at..]);
-        match matched[at] {
-            Some(place) => copy(at, place, run, &mut pieces),
-            None => {
-                let before = matched[..at]
-                    .last()
-                    .copied()
-                    .flatten()
-                    .map_or(0, |last| last + 1);
-                let after = matched[at + run..]
-                    .first()
-                    .copied()
-                    .flatten()
-                    .unwrap_or(old.len());
-                between(at..at + run, before..after, old.len(), &mut pieces);
-            }
-        }
-        at += run;
-    }
-    pieces
-}
-
-/// Blocks that go on as the first does: copied one after the other, or not copied.
-fn run_length(matched: &[Option<usize>]) -> usize {
-    let goes_on = |(offset, place): (usize, &Option<usize>)| match (matched[0], place) {
-        (Some(first), Some(place)) => *place == first + offset,
-        (None, None) => true,
-        _ => false,
-    };
-    matched
-        .iter()
-        .enumerate()
-        .take_while(|item| goes_on(*item))
-        .count()
-}
-
-fn bytes(blocks: Range<usize>) -> Range<u64> {
-    blocks.start as u64 * BLOCK..blocks.end as u64 * BLOCK
-}
-
-fn copy(at: usize, place: usize, run: usize, pieces: &mut Vec<Piece>) {
-    let old_start = place as u64 * BLOCK;
-    for new in split(bytes(at..at + run), PIECE) {
-        let start = old_start + (new.start - at as u64 * BLOCK);
-        let old = start..start + (new.end - new.start);
-        pieces.push(Piece {
-            kind: Kind::Copy,
-            new,
-            old,
-        });
-    }
-}
-
-fn between(new: Range<usize>, gap: Range<usize>, old_len: usize, pieces: &mut Vec<Piece>) {
-    let (new, end) = (bytes(new), old_len as u64 * BLOCK);
-    // Without a gap the copies changed places; where the first one lay is as good a guess as any.
-    let gap = bytes(gap.start..gap.end.max(gap.start));
-    let (new_length, gap_length) = (new.end - new.start, gap.end - gap.start);
-    let scale = |offset: u64| {
-        gap.start + (u128::from(offset) * u128::from(gap_length) / u128::from(new_length)) as u64
-    };
-    for piece in split(new.clone(), PIECE) {
-        let (from, to) = (scale(piece.start - new.start), scale(piece.end - new.start));
-        let from = from.saturating_sub(MARGIN);
-        let old = from..(to + MARGIN).min(end).min(from + REFERENCE).max(from);
-        pieces.push(Piece {
-            kind: Kind::Zstd,
-            new: piece,
-            old,
-        });
-    }
+    Ok((Kind::Zstd, zstd))
 }
 
 fn split(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
