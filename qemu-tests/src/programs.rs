@@ -1,5 +1,6 @@
 //! The static release programs: those of the image, and `strake-image` that builds it.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
@@ -12,6 +13,20 @@ const RUSTFLAGS: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS";
 
 /// Builds what changed. Cargo shows its own progress.
 pub fn build(workspace: &Workspace) -> Result<Tools> {
+    cargo(workspace, &PACKAGES)?;
+    Ok(Tools::new(
+        workspace.program("strake-image"),
+        workspace.work(),
+    ))
+}
+
+/// `strake-release`, which is in no image.
+pub fn publisher(workspace: &Workspace) -> Result<PathBuf> {
+    cargo(workspace, &["strake-updates"])?;
+    Ok(workspace.program("strake-release"))
+}
+
+fn cargo(workspace: &Workspace, packages: &[&str]) -> Result<()> {
     let mut command = Command::new("cargo");
     command
         .current_dir(workspace.root())
@@ -20,12 +35,8 @@ pub fn build(workspace: &Workspace) -> Result<Tools> {
         // It would take the place of the target's own flags.
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null());
-    for package in PACKAGES {
+    for package in packages {
         command.args(["--package", package]);
     }
-    run_visibly(&mut command)?;
-    Ok(Tools::new(
-        workspace.program("strake-image"),
-        workspace.work(),
-    ))
+    run_visibly(&mut command)
 }

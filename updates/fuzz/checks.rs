@@ -2,7 +2,7 @@
 
 use strake_updates::digest::Digest;
 use strake_updates::offer::{BLOCK, Catalog};
-use strake_updates::payload::{frames, patch, tree};
+use strake_updates::payload::{diff, frames, patch, tree};
 use strake_updates::time::Timestamp;
 use strake_updates::tuf::chain::Chain;
 use strake_updates::tuf::envelope::Envelope;
@@ -42,6 +42,11 @@ fn round_trip<T: role::Body>(data: &[u8]) {
 
 /// A whole patch: no extent makes more than its table says, nor reads outside the files.
 pub(crate) fn patch(data: &[u8]) {
+    for length in [0, 1, 5000] {
+        if let Some(made) = diff::apply(data, &[7; 8192], length) {
+            assert_eq!(made.len(), length);
+        }
+    }
     let length = patch::table_length(data);
     let Some(table) = data.get(..length as usize) else {
         return;

@@ -7,7 +7,7 @@
 //!
 //! A client's run: [`fetch::refresh::refresh`] and `channel` bring verified metadata,
 //! [`offer::Catalog`] reads it, [`policy::decide`] says what to do, [`install`] does it.
-//! `examples/install.rs` is such a client in one page.
+//! `strake-release rehearse` is such a client in one page.
 //!
 //! It never decides whether a boot was healthy; that is the agent's.
 

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-const PURE: [&str; 23] = [
+const PURE: [&str; 24] = [
     "channel.rs",
     "digest.rs",
     "entry.rs",
     "fetch/backoff.rs",
     "offer.rs",
+    "payload/diff.rs",
     "payload/frames.rs",
     "payload/ladder.rs",
     "payload/patch.rs",

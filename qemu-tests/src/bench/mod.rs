@@ -8,11 +8,13 @@ mod cloud_init;
 mod config;
 mod reference;
 mod row;
+mod update;
 
 pub use boot::boot;
 pub use build::build;
 pub use config::config;
 pub use row::{Row, Summary, median};
+pub use update::update;
 
 use crate::image::Image;
 use crate::progress::Progress;

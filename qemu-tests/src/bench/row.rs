@@ -39,6 +39,14 @@ impl Row {
         }
     }
 
+    /// What must be known beside the figures.
+    pub fn text(measure: &str, value: &str) -> Self {
+        Self {
+            value: value.into(),
+            ..Self::new(measure, 0.0, "")
+        }
+    }
+
     pub fn against(mut self, peer: &str, peer_value: f64) -> Self {
         self.peer = Some(peer.to_owned());
         self.peer_value = Some(rounded(peer_value));

@@ -27,6 +27,8 @@ enum Bench {
     Build,
     /// Checking and applying cloud-configs, against cloud-init
     Config,
+    /// Bytes and work of updates, against casync, zchunk, xdelta3, RAUC and zstd
+    Update,
 }
 
 const HEADINGS: [&str; 7] = [
@@ -50,6 +52,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         Bench::Boot => bench::boot(&site)?,
         Bench::Build => bench::build(&site)?,
         Bench::Config => bench::config(&site)?,
+        Bench::Update => bench::update(&site)?,
     };
     print(&rows, arguments.output)?;
     Ok(Exit::Done)

@@ -150,7 +150,23 @@ pub(crate) fn patch() -> Seeds {
     huge[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut many = good[..32].to_vec();
     many[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
-    vec![("good", good), ("huge", huge), ("many", many)]
+    let program: Vec<u8> = (0..1024u32)
+        .flat_map(|n| Digest::of(&n.to_le_bytes()).0)
+        .collect();
+    let mut built_anew = program.clone();
+    (0..program.len())
+        .step_by(61)
+        .for_each(|at| built_anew[at] ^= 0x40);
+    let mut sums = Vec::new();
+    let (program, built_anew) = (file(&program), file(&built_anew));
+    encode::patch(&program, &built_anew, 3, &mut sums, &mut |_| {}).unwrap();
+    assert_eq!(sums[36], 2, "the first extent is a diff");
+    vec![
+        ("good", good),
+        ("huge", huge),
+        ("many", many),
+        ("sums", sums),
+    ]
 }
 
 pub(crate) fn frames() -> Seeds {

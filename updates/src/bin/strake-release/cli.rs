@@ -12,7 +12,7 @@ use strake_updates::version::Version;
 
 use crate::keys::{Keyring, Passphrase};
 use crate::repository::Repository;
-use crate::{Outcome, add, edit, gc, hold, init, publish, remote, rotate, serve};
+use crate::{Outcome, add, edit, gc, hold, init, publish, rehearse, remote, rotate, serve};
 
 /// The user named something that is not there or not allowed.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +134,21 @@ enum Command {
     /// Check all of a repository, at a URL or in a directory.
     Verify {
         url: String,
+        #[command(flatten)]
+        trust: Trust,
+    },
+    /// Install the newest release of a channel into files and say what a machine would have fetched.
+    Rehearse {
+        /// URL or directory of the repository.
+        from: String,
+        #[arg(long)]
+        channel: Channel,
+        /// The release that runs: output of the image builder. Without it all is fetched.
+        #[arg(long, value_name = "DIR")]
+        running: Option<PathBuf>,
+        /// Where slot, boot entries and what is trusted go: 2.1 GB, sparse at first.
+        #[arg(long, value_name = "DIR")]
+        into: PathBuf,
         #[command(flatten)]
         trust: Trust,
     },
@@ -276,7 +291,10 @@ impl Arguments {
         let repository = Repository::new(self.repo);
         let reads_only = matches!(
             self.command,
-            Command::Mirror { .. } | Command::Verify { .. } | Command::Serve(_)
+            Command::Mirror { .. }
+                | Command::Verify { .. }
+                | Command::Rehearse { .. }
+                | Command::Serve(_)
         );
         let needs_none = matches!(
             self.command,
@@ -377,6 +395,23 @@ impl Arguments {
             }
             Command::Mirror { from, dir, trust } => remote::mirror(&from, &dir, &trust, now),
             Command::Verify { url, trust } => remote::verify(&url, &trust, now),
+            Command::Rehearse {
+                from,
+                channel,
+                running,
+                into,
+                trust,
+            } => {
+                let root = trust.root;
+                let script = rehearse::Script {
+                    from,
+                    channel,
+                    running,
+                    into,
+                    root,
+                };
+                rehearse::run(&script, now)
+            }
             Command::Gc { dry_run, grace } => gc::run(&repository, grace, dry_run),
             Command::Serve(options) => {
                 let keyring = match self.keys.is_dir() {

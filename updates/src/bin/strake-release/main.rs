@@ -19,6 +19,7 @@ mod hold;
 mod init;
 mod keys;
 mod publish;
+mod rehearse;
 mod remote;
 mod repository;
 mod rotate;
