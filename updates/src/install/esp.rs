@@ -35,12 +35,9 @@ impl Entries {
     /// other releases left. From here on the passive slot may be written.
     pub fn retire(&self, running: Version, coming: Version) -> Result<(), InstallError> {
         let kept = part_name(coming);
+        self.withdraw(|version| version != running)?;
         for name in self.names()? {
-            let is_other = name
-                .parse()
-                .is_ok_and(|entry: Entry| entry.version != running);
-            let is_left_over = is_part(&name) && name != kept;
-            if is_other || is_left_over {
+            if is_part(&name) && name != kept {
                 self.remove(&name)?;
             }
         }
@@ -85,15 +82,27 @@ impl Entries {
 
     /// Takes a release's entry away from the loader.
     pub fn discard(&self, version: Version) -> Result<(), InstallError> {
-        for name in self.names()? {
-            if name
-                .parse()
-                .is_ok_and(|entry: Entry| entry.version == version)
-            {
-                self.remove(&name)?;
-            }
+        if self.withdraw(|found| found == version)? {
+            self.remove(&part_name(version))?;
         }
         self.sync()
+    }
+
+    /// Gives entries a name the loader ignores, and has that on the disk before anything of them
+    /// goes: FAT keeps a file's name and its content's place apart, and a power cut in a removal
+    /// may leave an entry with half of a content.
+    fn withdraw(&self, which: impl Fn(Version) -> bool) -> Result<bool, InstallError> {
+        let mut found = false;
+        for name in self.names()? {
+            if let Ok(entry) = name.parse::<Entry>()
+                && which(entry.version)
+            {
+                fs::rename(self.dir.join(&name), self.part(entry.version))
+                    .map_err(device("withdrawing a boot entry"))?;
+                found = true;
+            }
+        }
+        self.sync().map(|()| found)
     }
 
     fn names(&self) -> Result<Vec<String>, InstallError> {
@@ -180,6 +189,21 @@ mod tests {
             names(&entries),
             ["notes.part", "recovery.efi", "strake_1.1.0.efi"]
         );
+    }
+
+    /// A removal is two writes on FAT, so none may touch a file while the loader shows it.
+    #[test]
+    fn an_entry_of_the_coming_release_becomes_its_part_again() {
+        let (dir, entries) = entries(&["strake_1.1.0.efi", "strake_1.2.0+0-3.efi"]);
+        let (running, coming) = (version("1.1.0"), version("1.2.0"));
+        entries.retire(running, coming).unwrap();
+        assert_eq!(names(&entries), ["strake_1.1.0.efi", "strake_1.2.0.part"]);
+        assert_eq!(
+            fs::read(dir.path().join("strake_1.2.0.part")).unwrap(),
+            b"entry"
+        );
+        entries.discard(coming).unwrap();
+        assert_eq!(names(&entries), ["strake_1.1.0.efi", "strake_1.2.0.part"]);
     }
 
     #[test]
