@@ -67,7 +67,7 @@ strake:
   health:
     require: [hopeless.service]
     for: 1s
-    deadline: 30s
+    deadline: 45s
 ";
 
 const SOURCE: &str = "/config/user_data";

@@ -62,7 +62,6 @@ strake:
   health:
     require: [subject.service]
     for: 1s
-    deadline: 4m
 ";
 
 fn start_ec2(stage: &Stage) -> Result<Machine> {
