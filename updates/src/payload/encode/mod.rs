@@ -89,6 +89,10 @@ pub fn patch(
 /// The shorter of the two ways to say what changed.
 fn change(reference: &[u8], content: &[u8], level: i32) -> io::Result<(Kind, Vec<u8>)> {
     let zstd = compress_with(reference, content, level)?;
+    // What was compressed before has no sums worth looking for.
+    if zstd.len() / 9 > content.len() / 10 {
+        return Ok((Kind::Zstd, zstd));
+    }
     let (steps, add, insert) = diff::steps(reference, content);
     let sums = super::diff::to_content(&steps, &add, &insert);
     let sums_fit = sums.len() <= super::diff::longest(content.len());
