@@ -7,7 +7,7 @@ use publisher::{Made, Node, Publisher, Server, made};
 
 struct Bench {
     publisher: Publisher,
-    _server: Server,
+    server: Server,
     node: Node,
     old: Made,
     new: Made,
@@ -23,7 +23,7 @@ fn bench() -> Bench {
     let node = Node::new("1.0.0", &old, &publisher, &server.url);
     Bench {
         publisher,
-        _server: server,
+        server,
         node,
         old,
         new,
@@ -267,4 +267,61 @@ fn without_a_server_or_a_root_it_says_where_they_belong() {
         "{off}"
     );
     assert!(node.code("status", 0).contains("none: updates are off"));
+}
+
+#[test]
+fn an_older_release_is_booted_only_by_force_or_pin_and_the_newer_one_steps_back() {
+    let Bench { node, .. } = &Bench::updated();
+    let refused = node.code("install 1.0.0", 1);
+    assert!(refused.contains("not newer than what runs"), "{refused}");
+    node.code("pin 1.0.0", 0);
+    node.code("install", 0);
+    assert_eq!(node.entries(), ["strake_1.0.0+3.efi", "strake_1.1.0+0.efi"]);
+    // A cut between the two renames is made good.
+    node.rename_entry("strake_1.1.0+0.efi", "strake_1.1.0.efi");
+    node.code("settle", 0);
+    assert_eq!(node.entries(), ["strake_1.0.0+3.efi", "strake_1.1.0+0.efi"]);
+}
+
+#[test]
+fn expired_metadata_is_an_alarm_and_rolling_back_still_works() {
+    let Bench { node, .. } = &Bench::updated();
+    let path = node.machine.path("state/update/trust/trust.json");
+    let text = std::fs::read_to_string(&path).expect("trust");
+    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    kept["seen"]["clock"] = "2999-01-01T00:00:00Z".into();
+    std::fs::write(&path, kept.to_string()).expect("trust");
+    let refused = node.code("check", 1);
+    assert!(refused.contains("expires is"), "{refused}");
+    let status = node.status();
+    let kinds: Vec<_> = status["alarms"].as_array().expect("list").iter().collect();
+    assert!(
+        kinds.iter().any(|alarm| alarm["kind"] == "repository"),
+        "{status}"
+    );
+    assert_eq!(
+        node.machine
+            .strake(&["status"])
+            .out
+            .matches("ALARM")
+            .count(),
+        2
+    );
+    node.code("rollback", 0);
+}
+
+#[test]
+fn the_server_is_told_how_far_a_release_came() {
+    let Bench {
+        node, old, server, ..
+    } = &bench();
+    node.code("install", 0);
+    node.rename_entry("strake_1.1.0+3.efi", "strake_1.1.0+0-3.efi");
+    node.boots("1.0.0", "A", old);
+    node.code("settle", 0);
+    let metrics = server.get("/metrics");
+    for kind in ["checked", "downloading", "installed", "fell_back"] {
+        let counted = format!("strake_events_total{{kind=\"{kind}\"}} 1\n");
+        assert!(metrics.contains(&counted), "{counted} is not in:\n{metrics}");
+    }
 }

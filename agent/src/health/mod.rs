@@ -147,6 +147,11 @@ async fn failed(
     noted
 }
 
+/// Before a release is tried: what is found afterwards is about its boots.
+pub fn forget_failure(root: &Root) -> Result<(), crate::apply::write::Error> {
+    write_one(root, LAST_FAILURE, Node::Absent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

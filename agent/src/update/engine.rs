@@ -149,6 +149,15 @@ impl<'a> Engine<'a> {
             Err(error) => {
                 self.failed(error);
                 let text = text(error);
+                let (what, note) = (What::Failed, text.clone());
+                let event = Event {
+                    time: clock(),
+                    what,
+                    version,
+                    note,
+                };
+                // The error itself matters more than that it is written down.
+                let _ = history::add(self.root, event);
                 self.report(running, version, Kind::Downloading, Some(&text))
                     .await;
             }

@@ -75,6 +75,15 @@ impl Entries {
         })
     }
 
+    /// The loader takes the newest entry. For an older one to be booted, the newer one that runs
+    /// loses its tries: then it comes last, and is taken again when the older one has none left.
+    pub fn yield_to(&self, own: Entry, next: Version) -> Result<(), Error> {
+        if next < own.version && own.counter == Counter::Blessed {
+            self.recount(own, Counter::Trying { left: 0, done: 0 })?;
+        }
+        Ok(())
+    }
+
     /// Gives an entry another counter. One rename, then a sync: it has the old name or the new.
     pub fn recount(&self, entry: Entry, counter: Counter) -> Result<Entry, Error> {
         let new = Entry { counter, ..entry };

@@ -16,6 +16,7 @@ use super::look::Look;
 use super::node::{self, Attempt, Kind, Node};
 use super::{Unknown, boot_id, clock, running};
 use crate::apply::write;
+use crate::health;
 use crate::root::Root;
 
 /// How far to go.
@@ -112,12 +113,18 @@ pub async fn run(
             version,
             from: running,
             channel: look.decision.channel.clone(),
-            kind: Kind::Update,
+            kind: if version < running {
+                Kind::Rollback
+            } else {
+                Kind::Update
+            },
             time: clock(),
             boot_id: boot_id(root),
         });
         node.save(root)?;
+        health::forget_failure(root)?;
         entry = Some(library.activate(version).map_err(failed)?);
+        entries.yield_to(own, version)?;
         let note = format!("{} bytes fetched", slot.fetched_bytes + uki_bytes);
         let what = What::Installed;
         history::add(

@@ -14,6 +14,7 @@ use super::history::{self, Event, What};
 use super::node::{self, Attempt, Kind, Node};
 use super::{Unknown, boot_id, clock, running};
 use crate::apply::write;
+use crate::health;
 use crate::root::Root;
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,7 @@ pub fn run(
         boot_id: boot_id(root),
     });
     node.save(root)?;
+    health::forget_failure(root)?;
     entries.recount(
         other,
         Counter::Trying {
@@ -89,7 +91,7 @@ pub fn run(
             done: 0,
         },
     )?;
-    entries.recount(own, Counter::Trying { left: 0, done: 0 })?;
+    entries.yield_to(own, version)?;
     let note = format!("from {running}, by hand");
     history::add(
         root,

@@ -40,7 +40,14 @@ pub fn settle(root: &Root) -> Result<Option<Outcome>, Error> {
     };
     let report = |kind, cause| report::about(root, &attempt, kind, cause);
     let told = match outcome {
-        Outcome::Staged | Outcome::Trying { .. } => return Ok(Some(outcome)),
+        Outcome::Staged => {
+            // What a power cut may have kept a rollback from doing.
+            if let Some(own) = entries.of(running) {
+                entries.yield_to(own, attempt.version)?;
+            }
+            return Ok(Some(outcome));
+        }
+        Outcome::Trying { .. } => return Ok(Some(outcome)),
         Outcome::Blessed => {
             report(report::Kind::Blessed, None)
                 .into_iter()
