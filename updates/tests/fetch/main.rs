@@ -93,6 +93,21 @@ async fn passing_errors_are_tried_again_and_lasting_ones_given_up() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_more_time_than_a_wait_in_between_is_left_alone() {
+    let busy = Answer::Busy { seconds: 7200 };
+    let (outcome, requests) = fetch(vec![busy, Answer::Good], whole()).await;
+    let failure = outcome.unwrap_err().failure;
+    let expected = Failure::Later {
+        status: 503,
+        seconds: 7200,
+    };
+    assert_eq!(format!("{failure:?}"), format!("{expected:?}"));
+    assert_eq!(requests.len(), 1);
+    let (outcome, _) = fetch(vec![Answer::Busy { seconds: 0 }, Answer::Good], whole()).await;
+    assert!(outcome.unwrap() == content());
+}
+
+#[tokio::test]
 async fn a_server_that_trickles_or_hangs_is_given_up_in_bounded_time() {
     for answer in [Answer::Trickle, Answer::Silence] {
         let (outcome, requests) = fetch(vec![answer; 9], whole()).await;

@@ -18,6 +18,10 @@ pub(crate) enum Answer {
     NoRanges,
     WrongRange,
     Status(u16),
+    /// 503 with a wish to be left alone.
+    Busy {
+        seconds: u64,
+    },
     Redirect,
     /// A byte now and then.
     Trickle,
@@ -143,6 +147,13 @@ async fn respond(
         Answer::Status(status) => {
             let head =
                 format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(head.as_bytes()).await?;
+        }
+        Answer::Busy { seconds } => {
+            let head = format!(
+                "HTTP/1.1 503 X\r\nconnection: close\r\nretry-after: {seconds}\r\n\
+                 content-length: 0\r\n\r\n"
+            );
             stream.write_all(head.as_bytes()).await?;
         }
         Answer::Redirect => {
