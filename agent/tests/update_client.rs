@@ -322,6 +322,9 @@ fn the_server_is_told_how_far_a_release_came() {
     let metrics = server.get("/metrics");
     for kind in ["checked", "downloading", "installed", "fell_back"] {
         let counted = format!("strake_events_total{{kind=\"{kind}\"}} 1\n");
-        assert!(metrics.contains(&counted), "{counted} is not in:\n{metrics}");
+        assert!(
+            metrics.contains(&counted),
+            "{counted} is not in:\n{metrics}"
+        );
     }
 }

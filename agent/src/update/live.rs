@@ -75,14 +75,14 @@ impl Live {
 
     /// Takes a step forward into account; true when it is worth telling.
     pub fn advance(&mut self, progress: Progress) -> bool {
-        let (operation, done, total) = match progress {
-            Progress::Scanned { done, total } | Progress::Copied { done, total } => {
-                (Operation::Downloading, done / 8, total)
-            }
-            Progress::Fetched { done, total } => (Operation::Downloading, done, total),
-            Progress::Verified { done, total } => (Operation::Verifying, done, total),
+        // Shares of an installation, about as long as each takes; reading back is its own.
+        let (operation, from, to, done, total) = match progress {
+            Progress::Scanned { done, total } => (Operation::Downloading, 0.0, 0.1, done, total),
+            Progress::Copied { done, total } => (Operation::Downloading, 0.1, 0.3, done, total),
+            Progress::Fetched { done, total } => (Operation::Downloading, 0.3, 1.0, done, total),
+            Progress::Verified { done, total } => (Operation::Verifying, 0.0, 1.0, done, total),
         };
-        let share = (done as f64 / total.max(1) as f64).min(1.0);
+        let share = from + (to - from) * (done as f64 / total.max(1) as f64).min(1.0);
         let percent = |share: f64| (share * 100.0) as u32;
         let changed = self.operation != operation || percent(self.progress) != percent(share);
         (self.operation, self.progress) = (operation, share);
@@ -103,5 +103,51 @@ impl Operation {
             Operation::UpdatedNeedReboot => "UPDATE_STATUS_UPDATED_NEED_REBOOT",
             Operation::ReportingErrorEvent => "UPDATE_STATUS_REPORTING_ERROR_EVENT",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_never_goes_back_within_an_operation_and_is_told_by_percents() {
+        let mut live = Live::default();
+        let steps = [
+            Progress::Scanned {
+                done: 50,
+                total: 100,
+            },
+            Progress::Copied {
+                done: 1,
+                total: 100,
+            },
+            Progress::Copied {
+                done: 100,
+                total: 100,
+            },
+            Progress::Fetched {
+                done: 10,
+                total: 100,
+            },
+            Progress::Fetched {
+                done: 200,
+                total: 100,
+            },
+        ];
+        let mut last = 0.0;
+        for step in steps {
+            live.advance(step);
+            assert!(live.progress >= last && live.progress <= 1.0, "{step:?}");
+            last = live.progress;
+        }
+        assert!(live.advance(Progress::Verified {
+            done: 1,
+            total: 10_000
+        }));
+        assert!(!live.advance(Progress::Verified {
+            done: 2,
+            total: 10_000
+        }));
     }
 }

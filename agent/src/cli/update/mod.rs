@@ -116,10 +116,14 @@ fn service() -> Result<Exit> {
     let random = || getrandom::u64().unwrap_or(0);
     let bus = zbus::connection::Builder::system().name(bus::NAME);
     let ended = on_one_thread(service::run(&Root::new("/"), bus, random))??;
-    if ended == Ending::Off {
-        eprintln!("strake: update: no SERVER in /etc/coreos/update.conf, updates are off");
+    match ended {
+        Ending::Off => {
+            eprintln!("strake: update: no SERVER in /etc/coreos/update.conf, updates are off");
+            Ok(Exit::Done)
+        }
+        // systemd starts it again, and it finds the bus that is there then.
+        Ending::Stopped => bail!("the connection to D-Bus has ended"),
     }
-    Ok(Exit::Done)
 }
 
 /// After a boot that nobody had to bless, the ESP is not mounted. Whoever may not mount it is told

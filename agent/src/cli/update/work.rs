@@ -136,7 +136,7 @@ fn put(arguments: Arguments, goal: Goal) -> Result<Exit> {
     };
     let mut bar = Bar::default();
     let mut tell = |live: &Live| bar.show(live);
-    let (look, installed) = on_one_thread(async {
+    let done = on_one_thread(async {
         let mut engine = Engine::open(&root, &mut tell)?;
         let look = engine.check().await?;
         let version = match (&look.decision.choice, arguments.version) {
@@ -146,8 +146,9 @@ fn put(arguments: Arguments, goal: Goal) -> Result<Exit> {
         };
         let installed = engine.install(&look, version, goal, insistence).await?;
         Ok((look, Some(installed)))
-    })??;
+    });
     bar.end();
+    let (look, installed) = done??;
     let Some(installed) = installed else {
         arguments
             .output
