@@ -102,9 +102,11 @@ impl<'a> Engine<'a> {
             Ok(look) => {
                 let now = clock();
                 let (operation, version) = shown(&look.decision.choice);
+                let offer = version.and_then(|version| look.offer(version));
+                let size = offer.map_or(0, |offer| offer.usr.size);
                 self.say(|live| {
                     live.operation = operation;
-                    live.version = version;
+                    (live.version, live.size) = (version, size);
                     live.last_check = Some(now);
                     live.last_error = None;
                 });
