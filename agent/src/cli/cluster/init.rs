@@ -45,21 +45,7 @@ impl Init {
                 "strake: warning: an even number of members survives no more failures than one less"
             );
         }
-        let (ca, key) = Authority::create(&self.name, SystemTime::now())?;
-        let secret = JoinSecret::generate().context("asking the kernel for random bytes")?;
-        let sealed = secret.seal(&key).context("sealing the authority's key")?;
-        let seeds: Vec<String> = self
-            .seeds
-            .iter()
-            .map(|seed| format!("\"{seed}\""))
-            .collect();
-        let ca: String = ca.lines().map(|line| format!("      {line}\n")).collect();
-        print(&format!(
-            "strake:\n  cluster:\n    name: {name}\n    seeds: [{seeds}]\n    ca: |\n{ca}    \
-             ca_key: {sealed}\n    join_secret: {secret}\n",
-            name = self.name,
-            seeds = seeds.join(", "),
-        ));
+        print(&self.part(SystemTime::now())?);
         eprintln!(
             "Put this into the cloud-config of all machines. Who has join_secret and ca_key \
              together can vouch for any\nmachine, for ever: keep them as you keep a root \
@@ -67,5 +53,60 @@ impl Init {
              that come later; members keep the key on their own disks."
         );
         Ok(Exit::Done)
+    }
+
+    /// The part of the cloud-config.
+    fn part(&self, now: SystemTime) -> Result<String> {
+        let (ca, key) = Authority::create(&self.name, now)?;
+        let secret = JoinSecret::generate().context("asking the kernel for random bytes")?;
+        let sealed = secret.seal(&key).context("sealing the authority's key")?;
+        let seeds = self.seeds.iter().map(|seed| format!("\"{seed}\""));
+        let ca: String = ca.lines().map(|line| format!("      {line}\n")).collect();
+        Ok(format!(
+            "strake:\n  cluster:\n    name: {name}\n    seeds: [{seeds}]\n    ca: |\n{ca}    \
+             ca_key: {sealed}\n    join_secret: {secret}\n",
+            name = self.name,
+            seeds = seeds.collect::<Vec<_>>().join(", "),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strake_cloud_config::{Context, check};
+
+    use super::*;
+    use crate::cluster::identity;
+    use crate::cluster::settings::{PATH, Settings};
+    use crate::root::Root;
+
+    #[test]
+    fn what_is_printed_is_a_config_that_sets_up_a_member() {
+        let seeds = ["10.9.0.11", "fd00::2", "10.9.0.13"];
+        let init = Init {
+            name: "lab".to_string(),
+            seeds: seeds.map(|seed| seed.parse().expect("an address")).to_vec(),
+        };
+        let part = init.part(SystemTime::now()).expect("a part");
+        let text = format!("#cloud-config\n{part}");
+        let context = Context::default();
+        let checked = check(text.as_bytes(), &context);
+        assert_eq!(checked.problems, [], "{text}");
+        let config = checked.config.expect("a config");
+        let plan = strake_cloud_config::plan(&config, &context);
+        let file = plan.files.iter().find(|file| file.path == PATH);
+        let file = file.expect("the settings are written");
+        assert_eq!(file.mode, 0o600);
+        let strake_cloud_config::plan::Body::Content(content) = &file.body else {
+            panic!("{file:?}");
+        };
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::create_dir_all(dir.path().join("etc/strake")).expect("dir");
+        std::fs::write(dir.path().join(&PATH[1..]), content).expect("file");
+        let root = Root::new(dir.path());
+        let settings = Settings::load(&root).expect("settings");
+        assert_eq!(settings.seeds, init.seeds);
+        let authority = identity::authority(&root, &settings).expect("the sealed key");
+        assert!(authority.is_some());
     }
 }
