@@ -28,13 +28,6 @@ impl Tools {
         command
     }
 
-    /// The node's own program, which was built along with `strake-image`.
-    pub fn strake(&self) -> Command {
-        let mut command = Command::new(self.strake_image.with_file_name("strake"));
-        command.stdin(Stdio::null());
-        command
-    }
-
     /// Makes the tree when it is missing. `strake-image` shows its own progress.
     pub fn prepare(&self) -> Result<()> {
         run_visibly(self.strake_image().arg("tools"))

@@ -4,7 +4,6 @@
 //! Checks that need a reboot share one: all are asked before it, then all after it.
 
 mod bad_config;
-mod cluster;
 mod container;
 mod network;
 mod node;
@@ -46,7 +45,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 9] = [
+pub const SCENARIOS: [&Scenario; 8] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -54,6 +53,5 @@ pub const SCENARIOS: [&Scenario; 9] = [
     &source_url::SCENARIO,
     &source_cloud::EC2,
     &source_cloud::GCE,
-    &cluster::SCENARIO,
     &power::SCENARIO,
 ];
