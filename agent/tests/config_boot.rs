@@ -3,6 +3,8 @@
 mod machine;
 
 use machine::{Machine, is_root};
+use strake_agent::config::trial;
+use strake_agent::root::Root;
 
 const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF7kC2tqfzXVdq3CBkhXNmMCvZ5xPVUKMXpPFMkZbf5K a@b";
@@ -263,6 +265,57 @@ fn a_config_whose_boot_was_not_healthy_gives_way_to_the_last_good_one() {
         machine.read("etc/hostname"),
         "newer\n",
         "another config gets its own trial"
+    );
+}
+
+#[test]
+fn a_config_found_unhealthy_on_its_boot_gives_way_on_the_next() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_config("#cloud-config\nhostname: good\n");
+    let root = Root::new(machine.root());
+    machine.boot();
+    trial::passed(&root).expect("kept");
+    machine.put("config/user_data", "#cloud-config\nhostname: new\n");
+    machine.reboot();
+    machine.boot();
+    assert_eq!(machine.read("etc/hostname"), "new\n");
+    trial::did_not_pass(&root, "multi-user.target: not reached").expect("noted");
+    for _ in 0..2 {
+        machine.reboot();
+        let run = machine.boot();
+        assert_eq!(machine.read("etc/hostname"), "good\n");
+        let said = "not healthy: multi-user.target: not reached";
+        assert!(run.err.contains(said), "{}", run.err);
+        assert_eq!(machine.record()["outcome"], "last-good");
+    }
+    assert!(machine.strake(&["status"]).out.contains("not healthy"));
+}
+
+#[test]
+fn a_config_of_which_nobody_can_tell_gives_way_after_three_boots() {
+    if !is_root() {
+        return;
+    }
+    let machine = Machine::with_config("#cloud-config\nhostname: good\n");
+    machine.boot();
+    trial::passed(&Root::new(machine.root())).expect("kept");
+    machine.put("config/user_data", "#cloud-config\nhostname: new\n");
+    for (boot, expected) in (1..).zip(["new\n", "new\n", "new\n", "good\n", "good\n"]) {
+        machine.reboot();
+        let run = machine.boot();
+        assert_eq!(machine.read("etc/hostname"), expected, "boot {boot}");
+        let said = run.err.contains("3 boots with it ended before");
+        assert_eq!(said, boot > 3, "boot {boot}: {}", run.err);
+    }
+    machine.put("config/user_data", "#cloud-config\nhostname: newer\n");
+    machine.reboot();
+    machine.boot();
+    assert_eq!(
+        machine.read("etc/hostname"),
+        "newer\n",
+        "it has its own trial"
     );
 }
 

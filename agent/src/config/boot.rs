@@ -46,8 +46,10 @@ pub fn apply(root: &Root, sources: &Sources) -> Result<Report> {
         name: "last good config".to_string(),
         bytes,
     });
-    for candidate in candidates(root, sources, last_good.as_ref(), &mut problems) {
-        match candidate.attempt(root, sources, &problems) {
+    let user = sources.user.as_ref().map(|text| &*text.bytes);
+    let (boots, tries) = trial::one_more(root, user)?;
+    for candidate in candidates(root, sources, last_good.as_ref(), boots, &mut problems) {
+        match candidate.attempt(root, sources, &tries, &problems) {
             Ok(report) => return Ok(report),
             Err(refused) => problems.extend(refused),
         }
@@ -65,11 +67,18 @@ pub(super) struct Candidate<'a> {
     pub(super) outcome: Outcome,
 }
 
-/// Why this text is not tried once more.
-pub(super) fn failed_before(root: &Root, user: &Text) -> Option<Problem> {
-    let failed = trial::failed(root).filter(|failed| failed.digest == digest(&user.bytes))?;
+/// Why this text is not tried once more, when `boots` have begun with it.
+pub(super) fn failed_before(root: &Root, user: &Text, boots: u32) -> Option<Problem> {
     trial::last_good(root).filter(|good| *good != user.bytes)?;
-    let text = format!("the last boot with it was not healthy: {}", failed.reason);
+    let failed = trial::failed(root).filter(|failed| failed.digest == digest(&user.bytes));
+    let text = match failed {
+        Some(failed) => format!("the last boot with it was not healthy: {}", failed.reason),
+        None if boots > trial::MOST_TRIES => format!(
+            "{} boots with it ended before anybody could tell whether they were healthy",
+            trial::MOST_TRIES
+        ),
+        None => return None,
+    };
     Some(Problem::whole(&user.name, "error", &text))
 }
 
@@ -77,6 +86,7 @@ fn candidates<'a>(
     root: &Root,
     sources: &'a Sources,
     last_good: Option<&'a Text>,
+    boots: u32,
     problems: &mut Vec<Problem>,
 ) -> Vec<Candidate<'a>> {
     let vendor = Layers {
@@ -88,7 +98,7 @@ fn candidates<'a>(
     let mut fallback = Outcome::Default;
     if let Some(user) = &sources.user {
         fallback = Outcome::Rejected;
-        match failed_before(root, user) {
+        match failed_before(root, user, boots) {
             Some(problem) => problems.push(problem),
             None => list.push(Candidate {
                 layers: Layers {
@@ -122,6 +132,7 @@ impl Candidate<'_> {
         &self,
         root: &Root,
         sources: &Sources,
+        tries: &Node,
         earlier: &[Problem],
     ) -> Result<Report, Vec<Problem>> {
         let checked = self.layers.check(context(root, Addresses::default()));
@@ -129,7 +140,8 @@ impl Candidate<'_> {
         let Some(plan) = checked.plan() else {
             return Err(found);
         };
-        let later = later(&plan, sources).map_err(|cause| vec![self.error(&cause)])?;
+        let mut later = later(&plan, sources).map_err(|cause| vec![self.error(&cause)])?;
+        later.insert(PathBuf::from(trial::TRIES), tries.clone());
         let attempt = Attempt {
             plan: &plan,
             moment: Moment::BeforeBoot,

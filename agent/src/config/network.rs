@@ -17,7 +17,7 @@ use super::boot::{self, Attempt, Candidate};
 use super::fetched::{self, Fetched};
 use super::record::{self, Outcome, Problem, Record};
 use super::running::Running;
-use super::{Layers, addresses, context};
+use super::{Layers, addresses, context, trial};
 use crate::apply::Moment;
 use crate::apply::jobs::{Occasion, waiting};
 use crate::apply::tree::{Node, Tree};
@@ -212,10 +212,9 @@ impl<'a> Phase<'a> {
             user: self.sources.user.as_ref(),
         };
         let mut list = Vec::new();
-        match wanted
-            .user
-            .and_then(|user| boot::failed_before(self.root, user))
-        {
+        match wanted.user.and_then(|user| {
+            boot::failed_before(self.root, user, trial::tries(self.root, &user.bytes))
+        }) {
             Some(problem) => self.refuse(vec![problem]),
             None => list.push(Candidate {
                 layers: wanted,

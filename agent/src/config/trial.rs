@@ -1,8 +1,8 @@
 //! The user's config is on trial until a boot with it was healthy.
 //!
 //! In `/state/config`: `pending` is the text on trial, `last-good` the last one that passed,
-//! `failed.json` names the one that did not. The before-boot phase writes `pending`, health the
-//! other two.
+//! `failed.json` names the one that did not, `tries.json` counts the boots with one of which
+//! nobody could tell. The before-boot phase writes `pending` and `tries.json`, health the others.
 
 use std::io;
 use std::path::Path;
@@ -18,6 +18,41 @@ use crate::root::Root;
 pub const PENDING: &str = "/state/config/pending";
 pub const LAST_GOOD: &str = "/state/config/last-good";
 pub const FAILED: &str = "/state/config/failed.json";
+
+pub const TRIES: &str = "/state/config/tries.json";
+
+/// A config that keeps health from ever being asked (it restarts the machine, or masks the
+/// service) gets this many boots; a power cut alone is not held against it.
+pub const MOST_TRIES: u32 = 3;
+
+/// Content of `tries.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Tries {
+    digest: String,
+    boots: u32,
+}
+
+/// Boots that began with this text and did not end in a verdict yet, the present one included.
+pub fn tries(root: &Root, user: &[u8]) -> u32 {
+    let text = root.read_text(TRIES).unwrap_or_default();
+    let tries: Option<Tries> = serde_json::from_str(&text).ok();
+    let same = tries.filter(|tries| tries.digest == digest(user));
+    same.map_or(0, |tries| tries.boots)
+}
+
+/// The count with the boot that begins now; none for a text that is not on trial.
+pub fn one_more(root: &Root, user: Option<&[u8]>) -> Result<(u32, Node)> {
+    let on_trial = user.filter(|user| last_good(root).is_some_and(|good| good != *user));
+    let Some(user) = on_trial else {
+        return Ok((0, Node::Absent));
+    };
+    let tries = Tries {
+        digest: digest(user),
+        boots: tries(root, user).saturating_add(1),
+    };
+    let text = serde_json::to_string(&tries).context("writing JSON")?;
+    Ok((tries.boots, Node::text(text + "\n")))
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
