@@ -3,6 +3,7 @@
 use strake_updates::digest::Digest;
 use strake_updates::offer::{BLOCK, Catalog};
 use strake_updates::payload::{diff, frames, patch, tree};
+use strake_updates::report;
 use strake_updates::time::Timestamp;
 use strake_updates::tuf::chain::Chain;
 use strake_updates::tuf::envelope::Envelope;
@@ -38,6 +39,16 @@ fn round_trip<T: role::Body>(data: &[u8]) {
     let written = envelope.to_bytes();
     let again = Envelope::<T>::parse(&written, u64::MAX).expect("what was written is read");
     assert_eq!(again.to_bytes(), written);
+}
+
+/// A machine's report: what is taken can be written, within the limit, and is taken again.
+pub(crate) fn event(data: &[u8]) {
+    let Ok(event) = report::Event::parse(data) else {
+        return;
+    };
+    let written = event.to_bytes();
+    let again = report::Event::parse(&written).expect("what was written is read");
+    assert_eq!(again, event);
 }
 
 /// A whole patch: no extent makes more than its table says, nor reads outside the files.

@@ -48,6 +48,11 @@ fn metadata_of_any_kind_is_read_or_refused() {
 }
 
 #[test]
+fn reports_are_taken_or_refused() {
+    replay("event", checks::event, seeds::event());
+}
+
+#[test]
 fn patches_are_applied_or_refused() {
     replay("patch", checks::patch, seeds::patch());
 }

@@ -19,6 +19,24 @@ use strake_updates::tuf::role::{
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
 
+pub(crate) fn event() -> Seeds {
+    let event = json!({
+        "machine": "8b862e7a2fff82eba5104871f8c7293c", "channel": "stable", "release": "1.1.0",
+        "from": "1.0.0", "kind": "fell_back", "place": 1_091_238_829,
+        "cause": "required unit docker.service failed", "time": "2031-05-04T03:02:01Z",
+    });
+    let mut current = event.clone();
+    current["kind"] = json!("checked");
+    current["from"] = json!("1.1.0");
+    current["cause"] = json!(null);
+    let bytes = |value: serde_json::Value| value.to_string().into_bytes();
+    vec![
+        ("fell-back", bytes(event.clone())),
+        ("current", bytes(current)),
+        ("list", bytes(json!([event]))),
+    ]
+}
+
 pub(crate) fn metadata() -> Seeds {
     let key = SigningKey::from_bytes(&[1; 32]);
     let public = Key::ed25519(&key.verifying_key());
