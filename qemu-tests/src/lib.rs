@@ -20,6 +20,7 @@ pub mod measure;
 pub mod process;
 pub mod programs;
 pub mod progress;
+pub mod publisher;
 pub mod qmp;
 pub mod registry;
 pub mod ring;

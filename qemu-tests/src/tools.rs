@@ -28,6 +28,11 @@ impl Tools {
         command
     }
 
+    /// `strake-release`, where [`crate::programs::publisher`] builds it.
+    pub fn strake_release(&self) -> PathBuf {
+        self.strake_image.with_file_name("strake-release")
+    }
+
     /// Makes the tree when it is missing. `strake-image` shows its own progress.
     pub fn prepare(&self) -> Result<()> {
         run_visibly(self.strake_image().arg("tools"))

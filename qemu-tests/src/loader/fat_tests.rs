@@ -25,7 +25,13 @@ impl Image {
         head.iter().for_each(|(at, value)| image.0[*at] = *value);
         image.0[510..512].copy_from_slice(&[0x55, 0xaa]);
         image.put(2, &[entry(b"EFI        ", DIRECTORY, 3, 0)].concat());
-        image.put(3, &[entry(b"LINUX      ", DIRECTORY, 4, 0)].concat());
+        let directories = [
+            entry(b"LINUX      ", DIRECTORY, 4, 0),
+            entry(b"BOOT       ", DIRECTORY, 60, 0),
+        ];
+        image.put(3, &directories.concat());
+        image.put(60, &entry(b"BOOTX64 EFI", 0x20, 61, 6));
+        image.put(61, b"loader");
         let (mut directory, mut next) = (Vec::new(), 5);
         for (number, (name, content)) in files.iter().enumerate() {
             let short = format!("STRAKE~{number}EFI");

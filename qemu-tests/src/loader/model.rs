@@ -175,3 +175,104 @@ impl Model {
         Ok(release)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loader::fat::tests::Image;
+    use crate::loader::tree::Tree;
+    use crate::loader::tree::tests::{block, tree_over};
+    use crate::loader::uki::tests::program;
+
+    const ESP: u64 = 49152;
+
+    struct Published {
+        data: Vec<u8>,
+        tree: Tree,
+        uki: Vec<u8>,
+        release: Release,
+    }
+
+    fn published(version: &str, first: u32) -> Published {
+        let data: Vec<Vec<u8>> = [first, 8, 9].map(block).into();
+        let (bytes, root) = tree_over(&data);
+        let root_hash = root.map(|byte| format!("{byte:02x}")).concat();
+        let osrel = format!("ID=strake\nIMAGE_VERSION={version}\n");
+        let cmdline = format!("usrhash={root_hash} quiet");
+        let uki = program(&[(".osrel", &osrel), (".cmdline", &cmdline)]);
+        Published {
+            data: data.concat(),
+            tree: Tree::parse(bytes, &root).unwrap(),
+            release: Release {
+                version: version.into(),
+                root_hash,
+                uki: Sha256::digest(&uki).to_vec(),
+            },
+            uki,
+        }
+    }
+
+    /// A file system with these entries, then both slots; `damage` is done last.
+    fn start(entries: &[(&str, usize)], damage: impl Fn(&mut Vec<u8>)) -> Result<Start> {
+        let releases = [published("1.0.0", 1), published("1.1.0", 2)];
+        let files: Vec<(&str, &[u8])> = entries
+            .iter()
+            .map(|(name, release)| (*name, &releases[*release].uki[..]))
+            .collect();
+        let image = Image::with(&files);
+        let mut disk = image.0.clone();
+        disk.resize(ESP as usize, 0);
+        let mut places = Vec::new();
+        for Published { data, tree, .. } in &releases {
+            for content in [data, &tree.bytes] {
+                let from = disk.len() as u64;
+                disk.extend(content);
+                disk.resize(disk.len().next_multiple_of(16384), 0);
+                places.push(from..disk.len() as u64);
+            }
+        }
+        let trees = releases.iter().map(|one| one.tree.clone()).collect();
+        let known = releases.iter().map(|one| one.release.clone()).collect();
+        let whole = Image::with(&[]);
+        damage(&mut disk);
+        let slots = Slots::read(places.try_into().unwrap(), trees, &disk).unwrap();
+        let model = Model::new(image.part(), known, slots, &whole.0).unwrap();
+        model.start(&disk)
+    }
+
+    const OLD: (&str, usize) = ("strake_1.0.0.efi", 0);
+    const NEW: (&str, usize) = ("strake_1.1.0+3.efi", 1);
+
+    #[test]
+    fn the_newest_whole_release_is_started_with_the_other_behind_it() {
+        for (entries, release, then) in [
+            (&[OLD][..], 0, None),
+            (&[OLD, ("strake_1.1.0.partial", 1)], 0, None),
+            (&[OLD, NEW], 1, Some(0)),
+            (&[OLD, ("strake_1.1.0+0-3.efi", 1)], 0, Some(1)),
+        ] {
+            let start = start(entries, |_| {}).unwrap();
+            assert_eq!((start.release, start.then), (release, then), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_told_with_its_reason() {
+        let refused = |entries: &[_], damage: fn(&mut Vec<u8>)| {
+            format!("{:#}", start(entries, damage).unwrap_err())
+        };
+        let slot_b = |disk: &mut Vec<u8>| disk[ESP as usize + 2 * 16384 + 5000] ^= 1;
+        let text = refused(&[OLD, NEW], slot_b);
+        assert!(
+            text.contains("no slot holds all of 1.1.0: 1 blocks"),
+            "{text}"
+        );
+        let uki = |disk: &mut Vec<u8>| disk[(1 + 5) * 512 + 20] ^= 1;
+        let text = refused(&[NEW, OLD], uki);
+        assert!(text.contains("its bytes are those of no release"), "{text}");
+        let loader = |disk: &mut Vec<u8>| disk[(1 + 61) * 512] ^= 1;
+        let text = refused(&[OLD], loader);
+        assert!(text.contains("the loader was changed"), "{text}");
+        assert!(refused(&[], |_| {}).contains("no boot entry"));
+    }
+}

@@ -76,8 +76,20 @@ impl Tree {
 
     /// Whether this is the content of a data block.
     pub fn holds(&self, number: u64, content: &[u8]) -> bool {
+        self.is_leaf(number, &self.hash(content))
+    }
+
+    pub fn salt(&self) -> &[u8] {
+        &self.salt
+    }
+
+    pub fn hash(&self, content: &[u8]) -> Hash {
+        hash(&self.salt, content)
+    }
+
+    pub fn is_leaf(&self, number: u64, hash: &Hash) -> bool {
         let at = self.leaves + usize::try_from(number).unwrap_or(usize::MAX / HASH) * HASH;
-        self.bytes.get(at..at + HASH) == Some(&hash(&self.salt, content)[..])
+        self.bytes.get(at..at + HASH) == Some(&hash[..])
     }
 }
 

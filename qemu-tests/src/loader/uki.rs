@@ -55,10 +55,10 @@ fn section<'a>(program: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn program(sections: &[(&str, &str)]) -> Vec<u8> {
+    pub(crate) fn program(sections: &[(&str, &str)]) -> Vec<u8> {
         let mut bytes = vec![0; 0x40];
         bytes[0x3c] = 0x40;
         bytes.extend(b"PE\0\0\x64\x86");

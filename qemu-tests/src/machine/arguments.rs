@@ -83,14 +83,7 @@ pub(super) fn arguments(
         format!("if=pflash,format=qcow2,file={}", path(&files.variables)),
     );
 
-    let format = match spec.disk {
-        Disk::Overlay => "qcow2",
-        Disk::Copy => "raw",
-    };
-    add(
-        "-blockdev",
-        block_device("disk", format, &files.disk, "discard=unmap"),
-    );
+    add("-blockdev", disk(spec.disk, files));
     add(
         "-device",
         "virtio-blk-pci,id=disk,drive=disk,serial=strake,bootindex=0".into(),
@@ -171,6 +164,20 @@ fn link_local(cloud: &Cloud) -> String {
         ",net=169.254.0.0/16,guestfwd=tcp:169.254.169.254:80-cmd:socat STDIO TCP4:127.0.0.1:{}",
         cloud.metadata
     )
+}
+
+fn disk(disk: Disk, files: &Files) -> String {
+    match disk {
+        Disk::Overlay => block_device("disk", "qcow2", &files.disk, "discard=unmap"),
+        Disk::Copy => block_device("disk", "raw", &files.disk, "discard=unmap"),
+        Disk::Recorded => format!(
+            "driver=blklogwrites,node-name=disk,log-super-update-interval=1,\
+             file.driver=raw,file.file.driver=file,file.file.filename={},\
+             log.driver=file,log.filename={}",
+            path(&files.disk),
+            path(&files.recording)
+        ),
+    }
 }
 
 fn block_device(node: &str, format: &str, file: &Path, option: &str) -> String {
@@ -282,5 +289,15 @@ mod tests {
         let copied = line(&spec);
         assert!(copied.contains("driver=raw,node-name=disk,"), "{copied}");
         assert!(!copied.contains("node-name=config"), "{copied}");
+
+        let recorded = line(&spec.recorded());
+        assert!(
+            recorded.contains("driver=blklogwrites,node-name=disk,"),
+            "{recorded}"
+        );
+        assert!(
+            recorded.contains("log.filename=/lab,,1/node1/writes.log"),
+            "{recorded}"
+        );
     }
 }

@@ -19,6 +19,7 @@ pub struct Files {
     pub directory: PathBuf,
     pub disk: PathBuf,
     pub variables: PathBuf,
+    pub recording: PathBuf,
     pub console_log: PathBuf,
     pub qemu_log: PathBuf,
     pub state: PathBuf,
@@ -33,6 +34,7 @@ impl Files {
             directory: directory.to_owned(),
             disk: directory.join("disk.qcow2"),
             variables: directory.join("variables.qcow2"),
+            recording: directory.join("writes.log"),
             console_log: directory.join("console.log"),
             qemu_log: directory.join("qemu.log"),
             state: directory.join("machine.json"),
@@ -84,7 +86,7 @@ impl Files {
                     .arg(format!("{}G", spec.disk_gib));
                 run(&mut command)?;
             }
-            Disk::Copy => {
+            Disk::Copy | Disk::Recorded => {
                 let mut copy = Command::new("cp");
                 copy.args(["--reflink=auto", "--sparse=always"])
                     .arg(&spec.image)
@@ -92,6 +94,7 @@ impl Files {
                 run(&mut copy)?;
                 let disk = fs::File::options().write(true).open(&self.disk)?;
                 disk.set_len(u64::from(spec.disk_gib) << 30)?;
+                fs::File::create(&self.recording)?;
             }
         }
         Ok(())

@@ -26,6 +26,7 @@ pub use arguments::{Accelerator, Forward, WAN_MAC};
 pub use files::{Files, make_private, socket_directory};
 pub use launch::Record;
 pub use partition::{PartitionError, find as find_partition};
+pub use probe::http;
 pub use spec::{Cloud, Config, Disk, Filesystem, Lan, MachineSpec, Watchdog};
 
 use crate::console::Console;
@@ -134,6 +135,11 @@ impl Machine {
 
     pub fn name(&self) -> &str {
         &self.spec.name
+    }
+
+    /// Where the writes of a [`Disk::Recorded`] are recorded.
+    pub fn recording(&self) -> &Path {
+        &self.files.recording
     }
 
     pub fn spec(&self) -> &MachineSpec {

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{Disk, Losses, Machine, launch};
 use crate::process::ended_within;
+use crate::tools::run;
 use crate::wait::Deadline;
 
 /// The part of the disk's device that holds its storage, in QEMU's tree of objects.
@@ -81,6 +82,38 @@ impl Machine {
             "only an overlay can hold a snapshot"
         );
         Ok(self.monitor().human_silent(&format!("savevm {name}"))?)
+    }
+
+    /// Keeps the disk of a machine that is off under `name`.
+    pub fn keep_disk(&self, name: &str) -> Result<()> {
+        self.snapshot_disk(["-c", name])
+    }
+
+    /// The disk becomes what was kept under `name`. The machine must be off.
+    pub fn restore_disk(&self, name: &str) -> Result<()> {
+        self.snapshot_disk(["-a", name])
+    }
+
+    fn snapshot_disk(&self, [action, name]: [&str; 2]) -> Result<()> {
+        ensure!(
+            self.spec.disk == Disk::Overlay,
+            "only an overlay can hold a snapshot"
+        );
+        let mut command = self.tools.command("qemu-img");
+        command
+            .args(["snapshot", action, name])
+            .arg(&self.files.disk);
+        run(&mut command).map(drop)
+    }
+
+    /// Fills a part of an overlay with nonsense. The machine must be off.
+    pub fn overwrite_disk(&self, offset: u64, length: u64) -> Result<()> {
+        let write = format!("write -P 0xa5 {offset} {length}");
+        let mut command = self.tools.command("qemu-io");
+        command
+            .args(["-f", "qcow2", "-c", &write])
+            .arg(&self.files.disk);
+        run(&mut command).map(drop)
     }
 
     /// Under emulation the second processor's timer does not survive a later reboot of the same

@@ -27,7 +27,7 @@ pub(super) fn greets(port: u16, greeting: &str) -> bool {
 }
 
 /// The body of an HTTP answer, if the port gives one with status 200.
-pub(super) fn http(port: u16, path: &str) -> Option<String> {
+pub fn http(port: u16, path: &str) -> Option<String> {
     let mut stream = connect(port).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = Vec::new();

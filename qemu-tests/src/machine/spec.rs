@@ -38,6 +38,8 @@ pub enum Disk {
     Overlay,
     /// A sparse copy of the image, whose partitions can be written to while the machine is off.
     Copy,
+    /// The same, and every write and flush is recorded beside it.
+    Recorded,
 }
 
 /// How the cloud-config reaches the machine.
@@ -169,6 +171,12 @@ impl MachineSpec {
             socket: socket.to_owned(),
             mac: mac.to_owned(),
         });
+        self
+    }
+
+    /// See [`crate::blocklog`].
+    pub fn recorded(mut self) -> Self {
+        self.disk = Disk::Recorded;
         self
     }
 

@@ -13,6 +13,7 @@ mod sockets;
 mod source;
 mod source_cloud;
 mod source_url;
+mod update;
 
 pub use runner::{Extent, Stage, run};
 
@@ -45,7 +46,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 8] = [
+pub const SCENARIOS: [&Scenario; 12] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -54,4 +55,8 @@ pub const SCENARIOS: [&Scenario; 8] = [
     &source_cloud::EC2,
     &source_cloud::GCE,
     &power::SCENARIO,
+    &update::GOOD,
+    &update::FALL_BACK,
+    &update::CHAIN,
+    &update::POWER_CUTS,
 ];

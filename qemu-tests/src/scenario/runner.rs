@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::update::Releases;
 use super::{Check, How, Scenario};
 use crate::image::Image;
 use crate::machine::{Machine, MachineSpec, socket_directory};
@@ -36,6 +37,7 @@ pub struct Stage {
     directory: PathBuf,
     registry: RefCell<Option<Registry>>,
     web: OnceCell<Server>,
+    releases: OnceCell<Releases>,
 }
 
 impl Stage {
@@ -53,6 +55,7 @@ impl Stage {
             directory,
             registry: RefCell::new(None),
             web: OnceCell::new(),
+            releases: OnceCell::new(),
         })
     }
 
@@ -92,6 +95,15 @@ impl Stage {
         self.web.get().context("the web server was just started")
     }
 
+    /// The releases to update to and their repository, made by the first who asks.
+    pub(super) fn releases(&self) -> Result<&Releases> {
+        if let Some(releases) = self.releases.get() {
+            return Ok(releases);
+        }
+        let releases = Releases::new(&self.directory("releases"), &self.tools)?;
+        Ok(self.releases.get_or_init(|| releases))
+    }
+
     /// Of the switch that a scenario with several machines runs.
     pub fn switch_sockets(&self) -> PathBuf {
         socket_directory(&self.directory)
@@ -126,6 +138,7 @@ fn end_leftovers(directory: &Path) -> Result<()> {
             record.process.kill()?;
         }
     }
+    crate::publisher::end_leftover(&directory.join("releases/published"))?;
     if let Ok(text) = fs::read(registry_record(directory))
         && let Ok(registry) = serde_json::from_slice::<Registry>(&text)
     {

@@ -1,0 +1,16 @@
+//! Updates on machines: from a signed repository into the passive slot, blessed, or given up.
+
+mod booted;
+mod breaker;
+mod chain;
+mod cuts;
+mod fall_back;
+mod good;
+mod node;
+mod releases;
+
+pub(super) use booted::SCENARIO as POWER_CUTS;
+pub(super) use chain::SCENARIO as CHAIN;
+pub(super) use fall_back::SCENARIO as FALL_BACK;
+pub(super) use good::SCENARIO as GOOD;
+pub(super) use releases::Releases;
