@@ -63,7 +63,7 @@ find . -name '*.cacnk' | while read -r chunk; do [ -e "../old.castr/$chunk" ] ||
 const ZCHUNK: &str = r#"
 zck -o "$1/old.zck" "$2"
 zck -o "$1/new.zck" "$3"
-zck_delta_size "$1/old.zck" "$1/new.zck" | sed -n 's/^Would download \([0-9]*\) of .*/\1/p'
+zck_delta_size "$1/old.zck" "$1/new.zck" | sed -n 's/^Would download in total \([0-9]*\) of .*/\1/p'
 "#;
 const XDELTA: &str = r#"xdelta3 -1 -B 1073741824 -e -c -s "$2" "$3" | wc -c"#;
 const FULL: &str = r#"zstd -9 -q -c "$3" | wc -c"#;
