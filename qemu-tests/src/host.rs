@@ -31,7 +31,7 @@ pub enum Who {
     NotRoot,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need {
         package: "mmdebstrap",
         sign: Sign::Program("mmdebstrap"),
@@ -47,6 +47,12 @@ const NEEDS: [Need; 6] = [
     Need {
         package: "protobuf-compiler",
         sign: Sign::Program("protoc"),
+        purpose: "builds the etcd client",
+        who: Who::Everyone,
+    },
+    Need {
+        package: "libprotobuf-dev",
+        sign: Sign::File("/usr/include/google/protobuf/descriptor.proto"),
         purpose: "builds the etcd client",
         who: Who::Everyone,
     },

@@ -4,9 +4,13 @@ mod cluster;
 mod config;
 mod coreos_cloudinit;
 mod health;
+mod machine;
 mod output;
 mod runtime;
+mod scheduler;
 mod status;
+mod store;
+mod unit;
 mod update;
 mod update_engine_client;
 
@@ -47,6 +51,15 @@ enum Command {
     /// Releases: what runs, what is offered, install, roll back, pin
     #[command(subcommand)]
     Update(update::Command),
+    /// Units of the cluster: submit, start, stop, show, explain
+    #[command(subcommand)]
+    Unit(unit::Command),
+    /// Machines of the cluster: list, show, tag, drain
+    #[command(subcommand)]
+    Machine(machine::Command),
+    /// The service that holds this machine's units
+    #[command(subcommand)]
+    Scheduler(scheduler::Command),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +111,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Cluster(command) => cluster::run(command),
         Command::Health(command) => health::run(command),
         Command::Update(command) => update::run(command),
+        Command::Unit(command) => unit::run(command),
+        Command::Machine(command) => machine::run(command),
+        Command::Scheduler(command) => scheduler::run(command),
     })
 }
 

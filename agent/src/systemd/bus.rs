@@ -16,6 +16,7 @@ use super::{Active, BootTimes, Error, Job, Unit, Units};
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNITS_PATH: &str = "/org/freedesktop/systemd1/unit";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 // What was asked for replaces what is queued against it, as for `systemctl start`.
@@ -192,7 +193,49 @@ impl Units for Bus {
     }
 }
 
+/// What one question to systemd tells of many units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub name: String,
+    pub load: String,
+    pub active: Active,
+    pub sub: String,
+}
+
 impl Bus {
+    /// In systemd's order, also for units that do not exist.
+    pub async fn rows(&self, names: &[&str]) -> Result<Vec<Row>, Error> {
+        let rows = self.manager.list_units_by_names(names).await;
+        let rows = rows.map_err(ask("the states of units"))?.into_iter();
+        let rows = rows.map(|row| Row {
+            name: row.0,
+            load: row.2,
+            active: Active::from(row.3.as_str()),
+            sub: row.4,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Whether systemd has the unit in memory, and so perhaps an older text of it.
+    pub async fn remembers(&self, name: &str) -> Result<bool, Error> {
+        match self.manager.get_unit(name).await {
+            Ok(_) => Ok(true),
+            Err(zbus::Error::MethodError(error, ..)) if error.as_str() == NO_SUCH_UNIT => Ok(false),
+            Err(error) => Err(ask(name)(error)),
+        }
+    }
+
+    /// Lets systemd forget that the unit failed; one that it does not know did not.
+    pub async fn reset_failed(&self, name: &str) -> Result<(), Error> {
+        match self.manager.reset_failed_unit(name).await {
+            Err(zbus::Error::MethodError(error, ..)) if error.as_str() == NO_SUCH_UNIT => Ok(()),
+            other => other.map_err(|source| Error::Order {
+                what: format!("forget the failure of {name}"),
+                source,
+            }),
+        }
+    }
+
     async fn run_irreversibly(&self, target: &str) -> Result<(), Error> {
         let queued = self
             .manager

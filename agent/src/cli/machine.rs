@@ -1,0 +1,173 @@
+//! `strake machine ...`: the cluster's machines.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::output::{Output, columns};
+use super::runtime::on_one_thread;
+use super::store::connect;
+use crate::exit::Exit;
+use crate::scheduler::machine::{Duty, Machine, MachineId};
+use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::orders::{self, Tagging};
+use crate::store::Outcome;
+use crate::store::etcd::Etcd;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Machines that are there
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// All that is known of a machine, and what it holds
+    Show {
+        /// Its id, or the first 8 characters
+        machine: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Set metadata over the machine's own: key=value; `key=` hides a key
+    Tag {
+        machine: String,
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        pairs: Vec<String>,
+    },
+    /// Move away what can run elsewhere, and put nothing new there
+    Drain { machine: String },
+    /// Let units come again
+    Undrain { machine: String },
+}
+
+pub(super) fn run(command: Command) -> Result<Exit> {
+    on_one_thread(async {
+        let store = connect().await?;
+        match command {
+            Command::List { output } => list(&store, output).await,
+            Command::Show { machine, output } => show(&store, &machine, output).await,
+            Command::Tag { machine, pairs } => {
+                let mut metadata = BTreeMap::new();
+                for pair in &pairs {
+                    let Some((key, value)) =
+                        pair.split_once('=').filter(|(key, _)| !key.is_empty())
+                    else {
+                        eprintln!("strake: error: {pair:?} is not key=value");
+                        return Ok(Exit::BadInput);
+                    };
+                    let value = (!value.is_empty()).then(|| value.to_string());
+                    metadata.insert(key.to_string(), value);
+                }
+                let tagging = Tagging {
+                    metadata,
+                    duty: None,
+                };
+                tag(&store, &machine, tagging).await
+            }
+            Command::Drain { machine } => tag(&store, &machine, duty(Duty::Draining)).await,
+            Command::Undrain { machine } => tag(&store, &machine, duty(Duty::Open)).await,
+        }
+    })?
+}
+
+fn duty(duty: Duty) -> Tagging {
+    Tagging {
+        metadata: BTreeMap::new(),
+        duty: Some(duty),
+    }
+}
+
+async fn tag(store: &Etcd, machine: &str, tagging: Tagging) -> Result<Exit> {
+    let model = Feed::open(store).await?.model;
+    let id = named(&model, machine)?;
+    Ok(match orders::tag(store, &id, tagging).await? {
+        Outcome::Done(_) => Exit::Done,
+        Outcome::Refused => Exit::NothingToDo,
+    })
+}
+
+fn named(model: &Model, text: &str) -> Result<MachineId> {
+    let machines = model.live_machines().map(|machine| &machine.id);
+    let found: Vec<&MachineId> = machines.filter(|id| id.is_named(text)).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => bail!("no machine {text:?} is there"),
+        _ => bail!("{text:?} names several machines: give the whole id"),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'m> {
+    #[serde(flatten)]
+    machine: &'m Machine,
+    units: Vec<String>,
+}
+
+async fn show(store: &Etcd, machine: &str, output: Output) -> Result<Exit> {
+    let model = Feed::open(store).await?.model;
+    let id = named(&model, machine)?;
+    let held = model.desired.get(&id).map(|desired| &desired.value.units);
+    let shown = Shown {
+        machine: model.machine(&id).context("the machine left just now")?,
+        units: held
+            .into_iter()
+            .flat_map(|units| units.keys())
+            .map(ToString::to_string)
+            .collect(),
+    };
+    output.print(&shown, || {
+        let machine = shown.machine;
+        let mut rows = vec![
+            vec!["id".to_string(), machine.id.to_string()],
+            vec!["address".to_string(), machine.address.clone()],
+            vec!["duty".to_string(), word(machine.duty).to_string()],
+        ];
+        for (key, value) in &machine.metadata {
+            rows.push(vec![format!("metadata {key}"), value.clone()]);
+        }
+        for (key, fact) in &machine.facts {
+            rows.push(vec![format!("fact {key}"), fact.to_string()]);
+        }
+        for unit in &shown.units {
+            rows.push(vec!["unit".to_string(), unit.clone()]);
+        }
+        columns(&rows)
+    })?;
+    Ok(Exit::Done)
+}
+
+fn word(duty: Duty) -> &'static str {
+    match duty {
+        Duty::Open => "open",
+        Duty::Draining => "draining",
+    }
+}
+
+async fn list(store: &Etcd, output: Output) -> Result<Exit> {
+    let model = Feed::open(store).await?.model;
+    let machines: Vec<&Machine> = model.live_machines().map(|machine| &**machine).collect();
+    output.print(&machines, || {
+        let head = ["MACHINE", "IP", "DUTY", "UNITS", "METADATA"].map(str::to_string);
+        let cells = machines.iter().map(|machine| {
+            let or_dash = |text: String| match text.is_empty() {
+                true => "-".to_string(),
+                false => text,
+            };
+            let metadata = machine.metadata.iter();
+            let metadata: Vec<String> = metadata.map(|(k, v)| format!("{k}={v}")).collect();
+            let held = model.desired.get(&machine.id);
+            let held = held.map_or(0, |desired| desired.value.units.len());
+            vec![
+                format!("{}...", machine.id.short()),
+                or_dash(machine.address.clone()),
+                word(machine.duty).to_string(),
+                held.to_string(),
+                or_dash(metadata.join(",")),
+            ]
+        });
+        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,241 @@
+//! What has become of units: tables with fleet's columns.
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::find;
+use crate::cli::output::{Output, columns, print};
+use crate::exit::Exit;
+use crate::scheduler::keys::{Seen, State};
+use crate::scheduler::machine::MachineId;
+use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::name::UnitName;
+use crate::scheduler::orders;
+use crate::scheduler::plan::{self, Verdict};
+use crate::store::etcd::Etcd;
+use crate::systemd::Active;
+
+/// `01234567.../10.0.0.1`
+pub(in crate::cli) fn machine(model: &Model, id: &MachineId) -> String {
+    let address = model.machine(id).map(|machine| machine.address.as_str());
+    match address {
+        Some(address) if !address.is_empty() => format!("{}.../{address}", id.short()),
+        _ => format!("{}...", id.short()),
+    }
+}
+
+fn seen<'m>(model: &'m Model, id: &MachineId, name: &UnitName) -> Option<&'m Seen> {
+    model.observed.get(id)?.units.get(name)
+}
+
+/// The state that is reached, and one machine the unit is on. A global unit has reached a state
+/// when every machine that is to hold it has.
+pub(super) fn standing<'m>(model: &'m Model, name: &UnitName) -> (State, Option<&'m MachineId>) {
+    let holders = model.holders(name);
+    let digest = model.units.get(name).map(|unit| &unit.value.digest);
+    let states = holders.iter().map(|id| match seen(model, id, name) {
+        Some(seen) if Some(&seen.digest) != digest => State::Inactive,
+        Some(seen) if seen.started && seen.active != Active::Activating => State::Launched,
+        Some(seen) if !seen.started && seen.active == Active::Inactive => State::Loaded,
+        Some(seen) if !seen.started && seen.active == Active::Failed => State::Loaded,
+        _ => State::Inactive,
+    });
+    let lowest = states.min();
+    // Still being stopped somewhere it no longer belongs.
+    let leaving = model.observed.iter().any(|(id, observed)| {
+        observed.units.contains_key(name) && !holders.contains(&id) && model.machine(id).is_some()
+    });
+    match lowest {
+        None if leaving => (State::Loaded, None),
+        None => (State::Inactive, None),
+        Some(state) => (state, holders.first().copied()),
+    }
+}
+
+pub(super) async fn cat(store: &Etcd, word: &str) -> Result<Exit> {
+    let text = orders::text(store, &find::known(word)?).await?;
+    print(&text.to_string());
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    unit: UnitName,
+    machine: Option<String>,
+    hash: String,
+    load: String,
+    active: Active,
+    sub: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
+    let held = model
+        .observed
+        .iter()
+        .filter(|(id, _)| model.machine(id).is_some());
+    let found = held.filter_map(|(id, observed)| Some((id, observed.units.get(name)?)));
+    found
+        .map(|(id, seen)| Row {
+            unit: name.clone(),
+            machine: Some(machine(model, id)),
+            hash: seen.digest.short().to_string(),
+            load: seen.load.clone(),
+            active: seen.active,
+            sub: seen.sub.clone(),
+            problem: seen.problem.clone(),
+        })
+        .collect()
+}
+
+pub(super) async fn units(store: &Etcd, output: Output) -> Result<Exit> {
+    let model = Feed::open(store).await?.model;
+    let rows: Vec<Row> = model
+        .units
+        .keys()
+        .flat_map(|name| rows(&model, name))
+        .collect();
+    output.print(&rows, || {
+        let head = ["UNIT", "MACHINE", "ACTIVE", "SUB"].map(str::to_string);
+        let cells = rows.iter().map(|row| {
+            let machine = row.machine.clone().unwrap_or_else(|| "-".to_string());
+            let active = row.active.word().to_string();
+            vec![row.unit.to_string(), machine, active, row.sub.clone()]
+        });
+        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}
+
+#[derive(Debug, Serialize)]
+struct FileRow {
+    unit: UnitName,
+    hash: String,
+    desired: State,
+    state: State,
+    targets: Vec<String>,
+}
+
+pub(super) async fn files(store: &Etcd, output: Output) -> Result<Exit> {
+    let model = Feed::open(store).await?.model;
+    let rows: Vec<FileRow> = model
+        .units
+        .iter()
+        .map(|(name, unit)| FileRow {
+            unit: name.clone(),
+            hash: unit.value.digest.short().to_string(),
+            desired: unit.value.state,
+            state: standing(&model, name).0,
+            targets: model
+                .holders(name)
+                .into_iter()
+                .map(|id| machine(&model, id))
+                .collect(),
+        })
+        .collect();
+    output.print(&rows, || {
+        let head = ["UNIT", "HASH", "DSTATE", "STATE", "TARGET"].map(str::to_string);
+        let cells = rows.iter().map(|row| {
+            let target = match row.targets.as_slice() {
+                [] => "-".to_string(),
+                [one] => one.clone(),
+                many => format!("{} machines", many.len()),
+            };
+            vec![
+                row.unit.to_string(),
+                row.hash.clone(),
+                row.desired.to_string(),
+                row.state.to_string(),
+                target,
+            ]
+        });
+        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
+    let name = find::known(word)?;
+    let model = Feed::open(store).await?.model;
+    if !model.units.contains_key(&name) {
+        return Err(orders::Error::NoUnit(name).into());
+    }
+    let rows = rows(&model, &name);
+    output.print(&rows, || {
+        let (state, _) = standing(&model, &name);
+        let wanted = model.units[&name].value.state;
+        let mut text = format!("{name}: {state} (wanted: {wanted})\n");
+        for row in &rows {
+            text += &format!(
+                "  {}: {}, {} ({}), content {}\n",
+                row.machine.as_deref().unwrap_or("-"),
+                row.load,
+                row.active.word(),
+                row.sub,
+                row.hash
+            );
+            if let Some(problem) = &row.problem {
+                text += &format!("    problem: {problem}\n");
+            }
+        }
+        text
+    })?;
+    let up = !rows.is_empty() && rows.iter().all(|row| row.active.is_up());
+    Ok(if up { Exit::Done } else { Exit::NothingToDo })
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    machine: String,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<i64>,
+}
+
+pub(super) async fn explain(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
+    let name = find::known(word)?;
+    let mut model = Feed::open(store).await?.model;
+    let Some(unit) = model.units.get_mut(&name) else {
+        return Err(orders::Error::NoUnit(name).into());
+    };
+    if name.is_template() {
+        return Err(orders::Error::Template(name).into());
+    }
+    // Asked of a unit that is to be nowhere: where it would go.
+    if unit.value.state == State::Inactive {
+        unit.value.state = State::Loaded;
+    }
+    let verdicts = plan::explain(&model.snapshot(&Default::default()), &name);
+    if verdicts.is_empty() {
+        bail!("no machine is registered");
+    }
+    let rows: Vec<Explained> = verdicts
+        .iter()
+        .map(|(id, verdict)| {
+            let (word, reason, cost) = match verdict {
+                Verdict::Holds => ("holds it", None, None),
+                Verdict::May { cost } => ("may hold it", None, Some(*cost)),
+                Verdict::MayNot(reason) => ("may not", Some(reason.clone()), None),
+            };
+            Explained {
+                machine: machine(&model, id),
+                verdict: word,
+                reason,
+                cost,
+            }
+        })
+        .collect();
+    output.print(&rows, || {
+        let head = ["MACHINE", "VERDICT", "WHY"].map(str::to_string);
+        let cells = rows.iter().map(|row| {
+            let cost = row.cost.map(|cost| format!("cost {cost}"));
+            let why = row.reason.clone().or(cost).unwrap_or_default();
+            vec![row.machine.clone(), row.verdict.to_string(), why]
+        });
+        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,190 @@
+//! From what is wanted and what is there to the next things to do. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Standing;
+use crate::scheduler::keys::{Desired, Seen, State};
+use crate::scheduler::name::UnitName;
+use crate::scheduler::text::Digest;
+use crate::systemd::Active;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    Stop(UnitName),
+    Unload(UnitName),
+    Load(UnitName, Digest),
+    Start(UnitName),
+}
+
+/// How much may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The machine is not registered: only what leads away from running.
+    Removals,
+    /// The store was never heard of: nothing is taken away.
+    Additions,
+    All,
+}
+
+/// All that can be done at once: what is being stopped is unloaded by a later call.
+pub fn steps(desired: &Desired, local: &BTreeMap<UnitName, Seen>, phase: Phase) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if phase != Phase::Additions {
+        for (name, seen) in local {
+            let wanted = desired.units.get(name);
+            let stays = wanted.is_some_and(|wanted| wanted.digest == seen.digest);
+            let rests = wanted.is_some_and(|wanted| wanted.state == State::Loaded);
+            if stays && !(rests && (seen.started || !is_down(seen.active))) {
+                continue;
+            }
+            if !is_down(seen.active) {
+                if seen.active != Active::Deactivating {
+                    actions.push(Action::Stop(name.clone()));
+                }
+            } else if !stays {
+                actions.push(Action::Unload(name.clone()));
+            } else if seen.started {
+                // Down already, but it was started once; the next start is a new one.
+                actions.push(Action::Stop(name.clone()));
+            }
+        }
+    }
+    if phase == Phase::Removals {
+        return actions;
+    }
+    for (name, wanted) in &desired.units {
+        let seen = local.get(name);
+        match seen {
+            Some(seen) if seen.digest != wanted.digest => {
+                // One that is down was unloaded above; the others come later.
+                if !is_down(seen.active) || phase == Phase::Additions {
+                    continue;
+                }
+                actions.push(Action::Load(name.clone(), wanted.digest.clone()));
+            }
+            None => actions.push(Action::Load(name.clone(), wanted.digest.clone())),
+            Some(_) => {}
+        }
+        let started = seen.is_some_and(|seen| seen.started && seen.digest == wanted.digest);
+        if wanted.state == State::Launched && !started {
+            actions.push(Action::Start(name.clone()));
+        }
+    }
+    actions
+}
+
+/// Whether nothing is here that does not belong here: then the generation is obeyed as far as
+/// other machines are concerned.
+pub fn at_rest(desired: &Desired, local: &BTreeMap<UnitName, Seen>) -> Standing {
+    match local.keys().all(|name| desired.units.contains_key(name)) {
+        true => Standing::Same,
+        false => Standing::Differs,
+    }
+}
+
+fn is_down(active: Active) -> bool {
+    matches!(active, Active::Inactive | Active::Failed)
+}
+
+impl Action {
+    pub fn unit(&self) -> &UnitName {
+        match self {
+            Action::Stop(name)
+            | Action::Unload(name)
+            | Action::Load(name, _)
+            | Action::Start(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Stop(name) => write!(f, "stop {name}"),
+            Action::Unload(name) => write!(f, "unload {name}"),
+            Action::Load(name, digest) => write!(f, "load {name} {}", digest.short()),
+            Action::Start(name) => write!(f, "start {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::keys::{Assignment, Scope};
+
+    fn digest(text: &str) -> Digest {
+        serde_json::from_value(text.into()).expect("digest")
+    }
+
+    fn seen(code: &str) -> Seen {
+        let words: Vec<&str> = code.split(' ').collect();
+        Seen {
+            digest: digest(words[0]),
+            load: "loaded".to_string(),
+            active: Active::from(words[1]),
+            sub: String::new(),
+            started: words.len() > 2,
+            problem: None,
+        }
+    }
+
+    fn wanted(code: &str) -> Assignment {
+        let (name, state) = code.split_once(' ').expect("code");
+        Assignment {
+            digest: digest(name),
+            state: state.parse().expect("state"),
+            scope: Scope::Single,
+        }
+    }
+
+    #[track_caller]
+    fn check(want: &str, have: &str, phase: Phase, expected: &[&str]) {
+        let name = || "a.service".parse::<UnitName>().expect("name");
+        let mut desired = Desired::default();
+        if !want.is_empty() {
+            desired.units.insert(name(), wanted(want));
+        }
+        let have = (!have.is_empty()).then(|| (name(), seen(have)));
+        let found: Vec<String> = steps(&desired, &have.into_iter().collect(), phase)
+            .iter()
+            .map(|action| action.to_string().replace(" a.service", ""))
+            .collect();
+        assert_eq!(found, expected, "{want} on {phase:?}");
+    }
+
+    #[test]
+    fn the_next_steps_follow_from_what_is_wanted_and_what_is_there() {
+        let all = Phase::All;
+        check("d1 launched", "", all, &["load d1", "start"]);
+        check("d1 loaded", "", all, &["load d1"]);
+        check("d1 launched", "d1 inactive", all, &["start"]);
+        check("d1 launched", "d1 active started", all, &[]);
+        // What ended or failed by itself is systemd's business.
+        check("d1 launched", "d1 failed started", all, &[]);
+        check("d1 loaded", "d1 active started", all, &["stop"]);
+        check("d1 loaded", "d1 failed started", all, &["stop"]);
+        check("d1 loaded", "d1 deactivating started", all, &[]);
+        check("", "d1 active started", all, &["stop"]);
+        check("", "d1 deactivating", all, &[]);
+        check("", "d1 inactive", all, &["unload"]);
+        check("d2 launched", "d1 active started", all, &["stop"]);
+        let replaced = ["unload", "load d2", "start"];
+        check("d2 launched", "d1 inactive started", all, &replaced);
+    }
+
+    #[test]
+    fn a_machine_that_is_not_registered_starts_nothing() {
+        check("d1 launched", "", Phase::Removals, &[]);
+        check("", "d1 active started", Phase::Removals, &["stop"]);
+        check("d2 launched", "d1 failed", Phase::Removals, &["unload"]);
+    }
+
+    #[test]
+    fn from_the_cache_nothing_is_stopped() {
+        check("", "d1 active started", Phase::Additions, &[]);
+        check("d2 launched", "d1 active started", Phase::Additions, &[]);
+        check("d1 launched", "", Phase::Additions, &["load d1", "start"]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Units given to the machine's own systemd: the text in `/run/strake/units`, a link to it in
+//! `/run/systemd/system`, orders over D-Bus.
+//!
+//! What was loaded and started is noted in `/run/strake/units.json`, so that a restart of this
+//! service changes nothing and a restart of the machine forgets all. A name that the machine
+//! itself uses is refused.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::Host;
+use crate::root::Root;
+use crate::scheduler::keys::Seen;
+use crate::scheduler::name::UnitName;
+use crate::scheduler::text::{Digest, Text};
+use crate::systemd::bus::Bus;
+use crate::systemd::{Active, Job, Units};
+
+const TEXTS: &str = "/run/strake/units";
+const NOTES: &str = "/run/strake/units.json";
+const LINKS: &str = "/run/systemd/system";
+const OF_THE_MACHINE: [&str; 4] = [
+    "/etc/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    digest: Digest,
+    started: bool,
+}
+
+#[derive(Debug)]
+pub struct Systemd {
+    bus: Bus,
+    root: Root,
+    notes: RefCell<BTreeMap<UnitName, Note>>,
+    changes: watch::Receiver<u64>,
+}
+
+impl Systemd {
+    pub async fn new(bus: Bus, root: Root) -> Result<Systemd> {
+        let changes = bus.changes().await?;
+        let notes = root
+            .read_optional(NOTES)
+            .with_context(|| format!("reading {NOTES}"))?;
+        let notes = match notes {
+            Some(text) => {
+                serde_json::from_str(&text).with_context(|| format!("understanding {NOTES}"))?
+            }
+            None => BTreeMap::new(),
+        };
+        Ok(Systemd {
+            bus,
+            root,
+            notes: RefCell::new(notes),
+            changes,
+        })
+    }
+
+    fn note(&self, change: impl FnOnce(&mut BTreeMap<UnitName, Note>)) -> Result<()> {
+        let text = {
+            let mut notes = self.notes.borrow_mut();
+            change(&mut notes);
+            serde_json::to_vec(&*notes)?
+        };
+        self.write(Path::new(NOTES), &text)
+    }
+
+    /// Whole or not at all; `/run` is memory, so nothing is synced.
+    fn write(&self, path: &Path, content: &[u8]) -> Result<()> {
+        let target = self.root.locate(path)?;
+        let temporary = target.with_extension("strake-new");
+        let dir = target.parent().context("a path without a directory")?;
+        std::fs::create_dir_all(dir)
+            .and_then(|()| std::fs::write(&temporary, content))
+            .and_then(|()| std::fs::rename(&temporary, &target))
+            .with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn refuse_names_of_the_machine(&self, name: &UnitName) -> Result<()> {
+        for dir in OF_THE_MACHINE {
+            for unit in [Some(name.clone()), name.template()].into_iter().flatten() {
+                let path = Path::new(dir).join(unit.as_str());
+                if self.root.locate(&path)?.symlink_metadata().is_ok() {
+                    bail!(
+                        "{name} is a unit of the machine itself ({})",
+                        path.display()
+                    );
+                }
+            }
+        }
+        let (link, text) = (self.link(name)?, text_path(name));
+        match link.symlink_metadata() {
+            Ok(_) if std::fs::read_link(&link).ok().as_deref() != Some(&text) => {
+                bail!(
+                    "{name} is a unit of the machine itself ({})",
+                    link.display()
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn link(&self, name: &UnitName) -> Result<PathBuf> {
+        Ok(self.root.locate(&Path::new(LINKS).join(name.as_str()))?)
+    }
+}
+
+fn text_path(name: &UnitName) -> PathBuf {
+    Path::new(TEXTS).join(name.as_str())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Host for Systemd {
+    async fn units(&self) -> Result<BTreeMap<UnitName, Seen>> {
+        let notes = self.notes.borrow().clone();
+        if notes.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let names: Vec<&str> = notes.keys().map(UnitName::as_str).collect();
+        let rows = self.bus.rows(&names).await?;
+        let mut rows: BTreeMap<String, _> = rows
+            .into_iter()
+            .map(|row| (row.name.clone(), row))
+            .collect();
+        let seen = notes.into_iter().map(|(name, note)| {
+            let row = rows.remove(name.as_str());
+            let (load, active, sub) = match row {
+                Some(row) => (row.load, row.active, row.sub),
+                None => (
+                    "not-found".to_string(),
+                    Active::Inactive,
+                    "dead".to_string(),
+                ),
+            };
+            let seen = Seen {
+                digest: note.digest,
+                load,
+                active,
+                sub,
+                started: note.started,
+                problem: None,
+            };
+            (name, seen)
+        });
+        Ok(seen.collect())
+    }
+
+    async fn load(&self, name: &UnitName, digest: &Digest, text: &Text) -> Result<()> {
+        self.refuse_names_of_the_machine(name)?;
+        self.write(&text_path(name), text.to_string().as_bytes())?;
+        let link = self.link(name)?;
+        remove(&link)?;
+        if let Some(dir) = link.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        symlink(text_path(name), &link).with_context(|| format!("linking {}", link.display()))?;
+        if self.bus.remembers(name.as_str()).await? {
+            self.bus.reload().await?;
+        }
+        let note = Note {
+            digest: digest.clone(),
+            started: false,
+        };
+        self.note(|notes| drop(notes.insert(name.clone(), note)))
+    }
+
+    async fn start(&self, name: &UnitName) -> Result<()> {
+        self.bus.run(Job::Start, name.as_str()).await?;
+        self.note(|notes| {
+            if let Some(note) = notes.get_mut(name) {
+                note.started = true;
+            }
+        })
+    }
+
+    async fn stop(&self, name: &UnitName) -> Result<()> {
+        self.bus.run(Job::Stop, name.as_str()).await?;
+        self.note(|notes| {
+            if let Some(note) = notes.get_mut(name) {
+                note.started = false;
+            }
+        })
+    }
+
+    async fn unload(&self, name: &UnitName) -> Result<()> {
+        self.bus.reset_failed(name.as_str()).await?;
+        remove(&self.link(name)?)?;
+        remove(&self.root.locate(&text_path(name))?)?;
+        self.note(|notes| drop(notes.remove(name)))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}

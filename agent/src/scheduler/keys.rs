@@ -1,0 +1,175 @@
+//! What lies where in the store. Each key has one writer; values are JSON.
+//!
+//! | key below `/strake/v1/` | value | writer |
+//! |---|---|---|
+//! | `machines/ID` | `Machine`, under the machine's lease | that machine |
+//! | `tags/ID` | `Tags` | users |
+//! | `units/NAME` | `Unit` | users |
+//! | `text/DIGEST` | the unit's text | users; the leader removes what nobody uses |
+//! | `desired/ID` | `Desired` | the leader |
+//! | `observed/ID` | `Observed` | that machine |
+//! | `leader/N` | a seat of the election | candidates |
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::machine::{Duty, MachineId};
+use super::name::UnitName;
+use super::requirement::Reach;
+use super::text::Digest;
+use crate::systemd::Active;
+
+pub const ALL: &str = "/strake/v1/";
+pub const LEADER: &str = "/strake/v1/leader/";
+
+pub fn machine(id: &MachineId) -> String {
+    format!("{ALL}machines/{id}")
+}
+
+pub fn tags(id: &MachineId) -> String {
+    format!("{ALL}tags/{id}")
+}
+
+pub fn unit(name: &UnitName) -> String {
+    format!("{ALL}units/{name}")
+}
+
+pub fn text(digest: &Digest) -> String {
+    format!("{ALL}text/{digest}")
+}
+
+pub fn desired(id: &MachineId) -> String {
+    format!("{ALL}desired/{id}")
+}
+
+pub fn observed(id: &MachineId) -> String {
+    format!("{ALL}observed/{id}")
+}
+
+/// What is to become of a unit, in fleet's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Known, on no machine.
+    Inactive,
+    /// Given to a machine, not started.
+    Loaded,
+    /// Started.
+    Launched,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Inactive => "inactive",
+            State::Loaded => "loaded",
+            State::Launched => "launched",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a unit: inactive, loaded or launched")]
+pub struct NoState(String);
+
+impl FromStr for State {
+    type Err = NoState;
+
+    fn from_str(text: &str) -> Result<State, NoState> {
+        let all = [State::Inactive, State::Loaded, State::Launched];
+        let found = all.into_iter().find(|state| state.word() == text);
+        found.ok_or_else(|| NoState(text.to_string()))
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    pub digest: Digest,
+    pub state: State,
+}
+
+/// What users say about a machine, over what it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tags {
+    /// Nothing as a value hides a key of the machine's own metadata.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    pub duty: Duty,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub digest: Digest,
+    pub state: State,
+    #[serde(default, skip_serializing_if = "Scope::is_single")]
+    pub scope: Scope,
+}
+
+/// Whether the unit runs here only. After a restart without the store, only what runs everywhere
+/// may be started from the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    #[default]
+    Single,
+    Global,
+}
+
+impl Scope {
+    fn is_single(&self) -> bool {
+        *self == Scope::Single
+    }
+}
+
+impl From<Reach> for Scope {
+    fn from(reach: Reach) -> Scope {
+        match reach {
+            Reach::Single => Scope::Single,
+            Reach::Global => Scope::Global,
+        }
+    }
+}
+
+/// All that one machine is to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Desired {
+    /// One more with each write.
+    pub generation: u64,
+    pub units: BTreeMap<UnitName, Assignment>,
+    /// Units that were taken away and the generation that did it: until the machine has observed
+    /// that generation, they may still run there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub releasing: BTreeMap<UnitName, u64>,
+}
+
+/// What one machine holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// The latest generation of the desired value whose removals are all done.
+    pub generation: u64,
+    pub units: BTreeMap<UnitName, Seen>,
+}
+
+/// What systemd says of a unit, in its words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub digest: Digest,
+    pub load: String,
+    pub active: Active,
+    pub sub: String,
+    /// Whether the machine was told to start it and did tell systemd.
+    pub started: bool,
+    /// Why loading or starting it does not work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}

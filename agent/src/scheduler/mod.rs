@@ -1,0 +1,30 @@
+//! The unit scheduler: what users ask for, where it goes, and what runs.
+//!
+//! `name`, `text`, `glob`, `condition`, `requirement`, `machine` and `plan` are pure: they know no
+//! clock, no disk and no store. `keys` says what lies where in the store, `model` holds all of it
+//! in memory, `engine` (the leader) turns the model into plans and plans into writes, `agent`
+//! makes this machine do what its one key says, and `api` is the door for users.
+//!
+//! What holds always: a unit that must be single is given to a machine only when no other machine
+//! with a live lease may still run it; nothing is stopped because the store is silent; every
+//! write of the leader is fenced by its election.
+
+pub mod agent;
+pub mod cache;
+pub mod condition;
+pub mod engine;
+pub mod facts;
+pub mod glob;
+pub mod host;
+pub mod keys;
+pub mod machine;
+pub mod model;
+pub mod name;
+pub mod orders;
+pub mod plan;
+pub mod requirement;
+pub mod service;
+pub mod text;
+
+#[cfg(test)]
+mod sim;

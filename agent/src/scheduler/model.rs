@@ -1,0 +1,279 @@
+//! The whole cluster in memory, made from one list and kept right by one watch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::keys::{self, Desired, Observed, State, Tags, Unit};
+use super::machine::{Machine, MachineId};
+use super::name::UnitName;
+use super::plan::{Away, Snapshot, Wanted};
+use super::requirement::{Reach, Requirements};
+use super::text::{Digest, Text};
+use crate::store::{Batch, Entry, Error, Event, Revision, Store, Watch, WatchEnd, read_all};
+
+/// A value and the revision it was written at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    pub value: T,
+    pub modified: Revision,
+}
+
+#[derive(Debug, Default)]
+pub struct Model {
+    pub revision: Revision,
+    pub machines: BTreeMap<MachineId, Machine>,
+    pub tags: BTreeMap<MachineId, At<Tags>>,
+    pub units: BTreeMap<UnitName, At<Unit>>,
+    pub texts: BTreeMap<Digest, At<Text>>,
+    pub desired: BTreeMap<MachineId, At<Desired>>,
+    pub observed: BTreeMap<MachineId, Observed>,
+    pub seats: Vec<Entry>,
+    /// Machines as the planner sees them: with their tags.
+    effective: BTreeMap<MachineId, Arc<Machine>>,
+    requirements: HashMap<UnitName, (Digest, Arc<Requirements>)>,
+}
+
+impl Model {
+    pub fn apply(&mut self, batch: &Batch) {
+        for event in &batch.events {
+            match event {
+                Event::Put(entry) => self.put(entry),
+                Event::Deleted { key } => self.delete(key),
+            }
+        }
+        self.revision = self.revision.max(batch.revision);
+    }
+
+    /// Values that cannot be understood count as absent: a newer version may have written them.
+    fn put(&mut self, entry: &Entry) {
+        let modified = entry.modified;
+        match split(&entry.key) {
+            Some(("machines", id)) => insert(&mut self.machines, id, json(entry)),
+            Some(("tags", id)) => insert(&mut self.tags, id, at(json(entry), modified)),
+            Some(("units", name)) => insert(&mut self.units, name, at(json(entry), modified)),
+            Some(("desired", id)) => insert(&mut self.desired, id, at(json(entry), modified)),
+            Some(("observed", id)) => insert(&mut self.observed, id, json(entry)),
+            Some(("text", _)) => {
+                let text = std::str::from_utf8(&entry.value).ok();
+                if let Some(value) = text.and_then(|text| Text::parse(text).ok()) {
+                    self.texts.insert(value.digest(), At { value, modified });
+                }
+            }
+            Some(("leader", _)) => {
+                self.seats.retain(|seat| seat.key != entry.key);
+                self.seats.push(entry.clone());
+            }
+            _ => {}
+        }
+        self.refresh(&entry.key);
+    }
+
+    fn delete(&mut self, key: &str) {
+        match split(key) {
+            Some(("machines", id)) => remove(&mut self.machines, id),
+            Some(("tags", id)) => remove(&mut self.tags, id),
+            Some(("units", name)) => remove(&mut self.units, name),
+            Some(("desired", id)) => remove(&mut self.desired, id),
+            Some(("observed", id)) => remove(&mut self.observed, id),
+            Some(("text", digest)) => self.texts.retain(|known, _| known.as_str() != digest),
+            Some(("leader", _)) => self.seats.retain(|seat| seat.key != key),
+            _ => {}
+        }
+        self.refresh(key);
+    }
+
+    fn refresh(&mut self, key: &str) {
+        match split(key) {
+            Some(("machines" | "tags", id)) => {
+                let Ok(id) = id.parse() else { return };
+                match self.machines.get(&id) {
+                    Some(machine) => {
+                        let tagged = tagged(machine, self.tags.get(&id).map(|at| &at.value));
+                        self.effective.insert(id, Arc::new(tagged));
+                    }
+                    None => drop(self.effective.remove(&id)),
+                }
+            }
+            Some(("units", name)) => {
+                let Ok(name) = name.parse::<UnitName>() else {
+                    return;
+                };
+                if !self.units.contains_key(&name) {
+                    self.requirements.remove(&name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn machine(&self, id: &MachineId) -> Option<&Arc<Machine>> {
+        self.effective.get(id)
+    }
+
+    pub fn live_machines(&self) -> impl Iterator<Item = &Arc<Machine>> {
+        self.effective.values()
+    }
+
+    pub fn text(&self, digest: &Digest) -> Option<&Text> {
+        self.texts.get(digest).map(|at| &at.value)
+    }
+
+    /// Machines that hold the unit or are told to.
+    pub fn holders(&self, name: &UnitName) -> Vec<&MachineId> {
+        let holds = |at: &At<Desired>| at.value.units.contains_key(name);
+        let held = self.desired.iter().filter(|(_, at)| holds(at));
+        held.map(|(id, _)| id).collect()
+    }
+
+    /// Machines without a live lease that are still to hold something.
+    pub fn away(&self) -> impl Iterator<Item = &MachineId> {
+        let busy = |at: &At<Desired>| !at.value.units.is_empty();
+        self.desired
+            .iter()
+            .filter(move |(id, at)| busy(at) && !self.machines.contains_key(id))
+            .map(|(id, _)| id)
+    }
+
+    fn requirements_of(&mut self, name: &UnitName, digest: &Digest) -> Option<Arc<Requirements>> {
+        if let Some((known, requirements)) = self.requirements.get(name)
+            && known == digest
+        {
+            return Some(requirements.clone());
+        }
+        let text = &self.texts.get(digest)?.value;
+        let requirements = Arc::new(Requirements::read(name, text).ok()?);
+        let known = (digest.clone(), requirements.clone());
+        self.requirements.insert(name.clone(), known);
+        Some(requirements)
+    }
+
+    /// Known for the units of the latest snapshot.
+    pub fn reach(&self, name: &UnitName, digest: &Digest) -> Option<Reach> {
+        let (known, requirements) = self.requirements.get(name)?;
+        (known == digest).then_some(requirements.reach)
+    }
+
+    /// What the planner is to know; `away` says which lost machines are given up.
+    pub fn snapshot(&mut self, away: &BTreeMap<MachineId, Away>) -> Snapshot {
+        let mut snapshot = Snapshot {
+            machines: self.effective.clone(),
+            away: away.clone(),
+            ..Snapshot::default()
+        };
+        let wanted: Vec<(UnitName, Digest)> = self
+            .units
+            .iter()
+            .filter(|(name, at)| at.value.state != State::Inactive && !name.is_template())
+            .map(|(name, at)| (name.clone(), at.value.digest.clone()))
+            .collect();
+        for (name, digest) in wanted {
+            if let Some(requirements) = self.requirements_of(&name, &digest) {
+                snapshot.units.insert(name, Wanted { requirements });
+            }
+        }
+        for (id, at) in &self.desired {
+            for name in at.value.units.keys() {
+                let machines = snapshot.placed.entry(name.clone()).or_default();
+                machines.insert(id.clone());
+            }
+            if self.machines.contains_key(id) {
+                for name in self.leaving(id, &at.value) {
+                    let machines: &mut BTreeSet<_> = snapshot.leaving.entry(name).or_default();
+                    machines.insert(id.clone());
+                }
+            }
+        }
+        snapshot
+    }
+
+    /// What the machine may still run although it is no longer to.
+    fn leaving(&self, id: &MachineId, desired: &Desired) -> BTreeSet<UnitName> {
+        let observed = self.observed.get(id);
+        let generation = observed.map_or(0, |observed| observed.generation);
+        let released = desired.releasing.iter();
+        let released = released
+            .filter(|(_, taken)| **taken > generation)
+            .map(|(name, _)| name);
+        let seen = observed.into_iter().flat_map(|seen| seen.units.keys());
+        released
+            .chain(seen)
+            .filter(|name| !desired.units.contains_key(*name))
+            .cloned()
+            .collect()
+    }
+}
+
+fn tagged(machine: &Machine, tags: Option<&Tags>) -> Machine {
+    let mut machine = machine.clone();
+    if let Some(tags) = tags {
+        machine.duty = tags.duty;
+        for (key, value) in &tags.metadata {
+            match value {
+                Some(value) => drop(machine.metadata.insert(key.clone(), value.clone())),
+                None => drop(machine.metadata.remove(key)),
+            }
+        }
+    }
+    machine
+}
+
+fn split(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(keys::ALL)?.split_once('/')
+}
+
+fn json<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
+    serde_json::from_slice(&entry.value).ok()
+}
+
+fn at<T>(value: Option<T>, modified: Revision) -> Option<At<T>> {
+    value.map(|value| At { value, modified })
+}
+
+fn insert<K: Ord + std::str::FromStr, V>(map: &mut BTreeMap<K, V>, key: &str, value: Option<V>) {
+    if let Ok(key) = key.parse() {
+        match value {
+            Some(value) => drop(map.insert(key, value)),
+            None => drop(map.remove(&key)),
+        }
+    }
+}
+
+fn remove<K: Ord + std::str::FromStr, V>(map: &mut BTreeMap<K, V>, key: &str) {
+    if let Ok(key) = key.parse() {
+        map.remove(&key);
+    }
+}
+
+/// A model and the watch that keeps it right.
+#[derive(Debug)]
+pub struct Feed {
+    pub model: Model,
+    watch: Watch,
+}
+
+impl Feed {
+    pub async fn open(store: &impl Store) -> Result<Feed, Error> {
+        let listing = read_all(store, keys::ALL).await?;
+        let mut model = Model::default();
+        model.apply(&Batch {
+            revision: listing.revision,
+            events: listing.entries.into_iter().map(Event::Put).collect(),
+        });
+        let watch = store.watch(keys::ALL, listing.revision + 1).await?;
+        Ok(Feed { model, watch })
+    }
+
+    /// Waits for the next change and takes in all that have come.
+    pub async fn advance(&mut self) -> Result<(), WatchEnd> {
+        let mut batch = self.watch.next().await?;
+        loop {
+            self.model.apply(&batch);
+            match self.watch.ready() {
+                Some(next) => batch = next?,
+                None => return Ok(()),
+            }
+        }
+    }
+}

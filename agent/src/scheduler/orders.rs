@@ -1,0 +1,269 @@
+//! What users order: each order is one transaction, checked before and refused as a whole when
+//! somebody else was faster.
+
+use std::collections::BTreeMap;
+
+use super::keys::{self, State, Tags, Unit};
+use super::machine::{Duty, MachineId};
+use super::name::UnitName;
+use super::requirement::Requirements;
+use super::text::{Digest, Problem, Text};
+use crate::store::{Compare, Outcome, Revision, Store, Transaction, Write};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0} is not known to the cluster")]
+    NoUnit(UnitName),
+    #[error("{0} is a template: start an instance of it")]
+    Template(UnitName),
+    #[error("{unit} is there with another content ({})", known.short())]
+    Different { unit: UnitName, known: Digest },
+    #[error("{0} was changed by somebody else at the same moment: look and try again")]
+    Changed(String),
+    #[error("{unit} cannot be scheduled:{}", lines(problems))]
+    Wrong {
+        unit: UnitName,
+        problems: Vec<Problem>,
+    },
+    #[error("what the store holds under {0} is not understood")]
+    Garbled(String),
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("\n  {p}")).collect()
+}
+
+/// What becomes of a unit that is known with another content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Refuse,
+    Replace,
+}
+
+/// Makes the unit known, or gives it a new content; an unchanged one is left as it is.
+pub async fn submit(
+    store: &impl Store,
+    name: &UnitName,
+    text: &Text,
+    known: Known,
+) -> Result<Outcome, Error> {
+    Requirements::read(name, text).map_err(|problems| Error::Wrong {
+        unit: name.clone(),
+        problems,
+    })?;
+    let digest = text.digest();
+    let (state, modified) = match read(store, name).await? {
+        Some((unit, _)) if unit.digest == digest => return Ok(Outcome::Refused),
+        Some((unit, _)) if known == Known::Refuse => {
+            return Err(Error::Different {
+                unit: name.clone(),
+                known: unit.digest,
+            });
+        }
+        Some((unit, modified)) => (unit.state, modified),
+        None => (State::Inactive, 0),
+    };
+    let unit = Unit {
+        digest: digest.clone(),
+        state,
+    };
+    let text = Write::Put {
+        key: keys::text(&digest),
+        value: text.to_string().into_bytes(),
+        lease: None,
+    };
+    change(
+        store,
+        &keys::unit(name),
+        modified,
+        vec![text, put(name, &unit)],
+    )
+    .await
+}
+
+/// Says what is to become of a known unit.
+pub async fn set_state(
+    store: &impl Store,
+    name: &UnitName,
+    state: State,
+) -> Result<Outcome, Error> {
+    if name.is_template() && state != State::Inactive {
+        return Err(Error::Template(name.clone()));
+    }
+    let found = read(store, name).await?;
+    let (mut unit, modified) = found.ok_or_else(|| Error::NoUnit(name.clone()))?;
+    if unit.state == state {
+        return Ok(Outcome::Refused);
+    }
+    unit.state = state;
+    change(store, &keys::unit(name), modified, vec![put(name, &unit)]).await
+}
+
+/// Takes the unit from its machine and forgets it. Its text goes when nobody uses it any more.
+pub async fn destroy(store: &impl Store, name: &UnitName) -> Result<Outcome, Error> {
+    let key = keys::unit(name);
+    let found = read(store, name).await?;
+    let (_, modified) = found.ok_or_else(|| Error::NoUnit(name.clone()))?;
+    let delete = Write::Delete { key: key.clone() };
+    change(store, &key, modified, vec![delete]).await
+}
+
+/// The text of a known unit.
+pub async fn text(store: &impl Store, name: &UnitName) -> Result<Text, Error> {
+    let found = read(store, name).await?;
+    let (unit, _) = found.ok_or_else(|| Error::NoUnit(name.clone()))?;
+    let key = keys::text(&unit.digest);
+    let entry = store.read(&key).await?;
+    let text = entry.and_then(|entry| String::from_utf8(entry.value).ok());
+    let text = text.and_then(|text| Text::parse(&text).ok());
+    text.ok_or(Error::Garbled(key))
+}
+
+/// What to change about a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tagging {
+    /// Nothing as a value hides the key.
+    pub metadata: BTreeMap<String, Option<String>>,
+    pub duty: Option<Duty>,
+}
+
+pub async fn tag(store: &impl Store, id: &MachineId, tagging: Tagging) -> Result<Outcome, Error> {
+    let key = keys::tags(id);
+    let entry = store.read(&key).await?;
+    let modified = entry.as_ref().map_or(0, |entry| entry.modified);
+    let before: Tags = match &entry {
+        Some(entry) => {
+            serde_json::from_slice(&entry.value).map_err(|_| Error::Garbled(key.clone()))?
+        }
+        None => Tags::default(),
+    };
+    let mut tags = before.clone();
+    tags.metadata.extend(tagging.metadata);
+    tags.duty = tagging.duty.unwrap_or(tags.duty);
+    if tags == before {
+        return Ok(Outcome::Refused);
+    }
+    let write = Write::Put {
+        key: key.clone(),
+        value: serde_json::to_vec(&tags).expect("a value of ours is JSON"),
+        lease: None,
+    };
+    change(store, &key, modified, vec![write]).await
+}
+
+async fn read(store: &impl Store, name: &UnitName) -> Result<Option<(Unit, Revision)>, Error> {
+    let key = keys::unit(name);
+    match store.read(&key).await? {
+        None => Ok(None),
+        Some(entry) => match serde_json::from_slice(&entry.value) {
+            Ok(unit) => Ok(Some((unit, entry.modified))),
+            Err(_) => Err(Error::Garbled(key)),
+        },
+    }
+}
+
+fn put(name: &UnitName, unit: &Unit) -> Write {
+    Write::Put {
+        key: keys::unit(name),
+        value: serde_json::to_vec(unit).expect("a value of ours is JSON"),
+        lease: None,
+    }
+}
+
+async fn change(
+    store: &impl Store,
+    key: &str,
+    modified: Revision,
+    writes: Vec<Write>,
+) -> Result<Outcome, Error> {
+    let transaction = Transaction {
+        compares: vec![Compare::Modified(key.to_string(), modified)],
+        writes,
+    };
+    match store.commit(&transaction).await? {
+        Outcome::Done(revision) => Ok(Outcome::Done(revision)),
+        Outcome::Refused => {
+            let name = key.rsplit('/').next().unwrap_or(key);
+            Err(Error::Changed(name.to_string()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+
+    fn unit(options: &str) -> Text {
+        let text = format!("[Service]\nExecStart=/bin/true\n{options}");
+        Text::parse(&text).expect("text")
+    }
+
+    #[tokio::test]
+    async fn a_unit_is_submitted_started_replaced_and_destroyed() {
+        let store = Memory::default();
+        let name: UnitName = "a.service".parse().expect("name");
+        let first = submit(&store, &name, &unit(""), Known::Refuse).await;
+        assert!(matches!(first, Ok(Outcome::Done(_))));
+        let again = submit(&store, &name, &unit("# a comment\n"), Known::Refuse).await;
+        assert!(matches!(again, Ok(Outcome::Refused)));
+        let started = set_state(&store, &name, State::Launched).await;
+        assert!(matches!(started, Ok(Outcome::Done(_))));
+        let other = unit("[X-Strake]\nMemory=1M\n");
+        let error = submit(&store, &name, &other, Known::Refuse).await;
+        assert!(matches!(error, Err(Error::Different { .. })));
+        let replaced = submit(&store, &name, &other, Known::Replace).await;
+        assert!(matches!(replaced, Ok(Outcome::Done(_))));
+        assert_eq!(text(&store, &name).await.expect("text"), other);
+        let (kept, _) = read(&store, &name).await.expect("unit").expect("unit");
+        assert_eq!(kept.state, State::Launched);
+        assert!(matches!(destroy(&store, &name).await, Ok(Outcome::Done(_))));
+        let gone = set_state(&store, &name, State::Launched).await;
+        assert_eq!(
+            gone.expect_err("gone").to_string(),
+            "a.service is not known to the cluster"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_leaves_nothing_in_the_store() {
+        let store = Memory::default();
+        let name: UnitName = "a@.service".parse().expect("name");
+        let wrong = unit("[X-Fleet]\nConflict=b\n");
+        let error = submit(&store, &name, &wrong, Known::Replace).await;
+        let error = error.expect_err("refused").to_string();
+        assert!(error.contains("line 4, column 1") && error.contains("did you mean Conflicts?"));
+        assert!(!store.holds(&keys::unit(&name)) && !store.holds(&keys::text(&wrong.digest())));
+        submit(&store, &name, &unit(""), Known::Refuse)
+            .await
+            .expect("a template");
+        let error = set_state(&store, &name, State::Launched).await;
+        assert!(matches!(error, Err(Error::Template(_))));
+    }
+
+    #[tokio::test]
+    async fn tags_are_added_to_those_there_are() {
+        let store = Memory::default();
+        let id: MachineId = "m1".parse().expect("id");
+        let zone = |value: Option<&str>| Tagging {
+            metadata: [("zone".to_string(), value.map(str::to_string))].into(),
+            duty: None,
+        };
+        let drain = Tagging {
+            metadata: BTreeMap::new(),
+            duty: Some(Duty::Draining),
+        };
+        for tagging in [zone(Some("a")), drain, zone(None)] {
+            let outcome = tag(&store, &id, tagging.clone()).await;
+            assert!(matches!(outcome, Ok(Outcome::Done(_))));
+            let again = tag(&store, &id, tagging).await;
+            assert!(matches!(again, Ok(Outcome::Refused)));
+        }
+        let entry = store.read(&keys::tags(&id)).await.expect("answer");
+        let tags: Tags = serde_json::from_slice(&entry.expect("tags").value).expect("tags");
+        assert_eq!(tags.duty, Duty::Draining);
+        assert_eq!(tags.metadata["zone"], None);
+    }
+}

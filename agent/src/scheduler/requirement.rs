@@ -1,0 +1,363 @@
+//! What a unit asks of the cluster: its `[X-Fleet]` and `[X-Strake]` options, checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::condition::{Condition, quantity};
+use super::glob::Glob;
+use super::name::UnitName;
+use super::text::{Entry, Problem, Text};
+
+pub const FLEET: &str = "X-Fleet";
+pub const STRAKE: &str = "X-Strake";
+
+const FLEET_OPTIONS: [&str; 6] = [
+    "MachineID",
+    "MachineOf",
+    "MachineMetadata",
+    "Conflicts",
+    "Replaces",
+    "Global",
+];
+/// Names that fleet's own predecessors used, and what they are now.
+const FORMER: [(&str, &str); 5] = [
+    ("X-ConditionMachineID", "MachineID"),
+    ("X-ConditionMachineBootID", "MachineID"),
+    ("X-ConditionMachineOf", "MachineOf"),
+    ("X-ConditionMachineMetadata", "MachineMetadata"),
+    ("X-Conflicts", "Conflicts"),
+];
+const STRAKE_OPTIONS: [&str; 8] = [
+    "Require", "Prefer", "Avoid", "Spread", "Memory", "CPU", "Priority", "Sticky",
+];
+const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
+const WEIGHTS: std::ops::RangeInclusive<i64> = -1000..=1000;
+
+/// Whether a unit runs on one machine or on every one that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Reach {
+    #[default]
+    Single,
+    Global,
+}
+
+/// Whether a unit that was placed may be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Hold {
+    #[default]
+    Movable,
+    Sticky,
+}
+
+/// Units with equal requirements form one class for the planner.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Requirements {
+    pub machine_id: Option<String>,
+    pub machine_of: BTreeSet<UnitName>,
+    /// One of the values for each key.
+    pub metadata: BTreeMap<String, BTreeSet<String>>,
+    pub conflicts: Vec<Glob>,
+    pub replaces: Vec<Glob>,
+    pub reach: Reach,
+    pub require: Vec<Condition>,
+    pub prefer: Vec<(i64, Condition)>,
+    /// Other units this one would rather not share a machine with.
+    pub avoid: Vec<Glob>,
+    /// Metadata keys over whose values units of the same name before `@` are spread.
+    pub spread: Vec<String>,
+    /// Bytes.
+    pub memory: u64,
+    /// Thousandths of a processor.
+    pub cpu: u64,
+    pub priority: i32,
+    pub hold: Hold,
+}
+
+impl Requirements {
+    /// Reads the options of the unit; all problems, not the first.
+    pub fn read(name: &UnitName, text: &Text) -> Result<Requirements, Vec<Problem>> {
+        let mut reader = Reader {
+            name,
+            found: Requirements::default(),
+            problems: Vec::new(),
+        };
+        for entry in text.entries() {
+            match entry.section.as_str() {
+                FLEET => reader.fleet(entry),
+                STRAKE => reader.strake(entry),
+                section if section.starts_with("X-") => reader.misspelt(entry),
+                _ => {}
+            }
+        }
+        reader.combinations(text);
+        if reader.problems.is_empty() {
+            Ok(reader.found)
+        } else {
+            Err(reader.problems)
+        }
+    }
+}
+
+struct Reader<'u> {
+    name: &'u UnitName,
+    found: Requirements,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, entry: &Entry, message: impl ToString) {
+        let message = format!("{}: {}", entry.name, message.to_string());
+        self.problems.push(entry.problem(message, None));
+    }
+
+    /// A section that is nearly one of ours is a slip; others are somebody else's.
+    fn misspelt(&mut self, entry: &Entry) {
+        let near = nearest(&entry.section, &[FLEET, STRAKE]);
+        if let Some(near) = near {
+            let message = format!("[{}] is no section known here", entry.section);
+            let hint = Some(format!("did you mean [{near}]?"));
+            self.problems.push(entry.problem(message, hint));
+        }
+    }
+
+    fn unknown(&mut self, entry: &Entry, known: &[&str]) {
+        let hint = match nearest(&entry.name, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("known are {}", known.join(", ")),
+        };
+        let message = format!("[{}] has no option {:?}", entry.section, entry.name);
+        self.problems.push(entry.problem(message, Some(hint)));
+    }
+
+    fn fleet(&mut self, entry: &Entry) {
+        let former = FORMER.iter().find(|(old, _)| *old == entry.name);
+        let option = former.map_or(entry.name.as_str(), |(_, new)| new);
+        let value = self.name.expand(&joined(&entry.value));
+        match option {
+            "MachineID" if value.is_empty() => self.refuse(entry, "a machine id is missing"),
+            // The first one counts, as in fleet.
+            "MachineID" => {
+                self.found.machine_id.get_or_insert(value);
+            }
+            "MachineOf" => {
+                for word in value.split_whitespace() {
+                    match UnitName::with_default_type(word) {
+                        Ok(other) if other == *self.name => {
+                            self.refuse(entry, "a unit cannot follow itself");
+                        }
+                        Ok(other) => {
+                            self.found.machine_of.insert(other);
+                        }
+                        Err(refused) => self.refuse(entry, format!("{word:?}: {refused}")),
+                    }
+                }
+            }
+            "MachineMetadata" => self.metadata(entry, &value),
+            "Conflicts" => {
+                let globs = self.globs(entry, &value);
+                self.found.conflicts.extend(globs);
+            }
+            "Replaces" => {
+                let globs = self.globs(entry, &value);
+                self.found.replaces.extend(globs);
+            }
+            "Global" => match truth(&value) {
+                Some(Yes::Yes) => self.found.reach = Reach::Global,
+                Some(Yes::No) => self.found.reach = Reach::Single,
+                None => self.refuse(entry, "this is yes or no"),
+            },
+            _ => self.unknown(entry, &FLEET_OPTIONS),
+        }
+    }
+
+    fn metadata(&mut self, entry: &Entry, value: &str) {
+        let Some(pairs) = words(value) else {
+            return self.refuse(entry, "a quote is left open");
+        };
+        for pair in pairs {
+            match pair.split_once('=') {
+                Some((key, value))
+                    if !key.is_empty() && !value.is_empty() && !value.contains('=') =>
+                {
+                    let values = self.found.metadata.entry(key.to_string()).or_default();
+                    values.insert(value.to_string());
+                }
+                _ => self.refuse(entry, format!("{pair:?} is not key=value")),
+            }
+        }
+    }
+
+    fn globs(&mut self, entry: &Entry, value: &str) -> Vec<Glob> {
+        let mut globs = Vec::new();
+        for word in value.split_whitespace() {
+            match Glob::parse(word) {
+                Ok(glob) => globs.push(glob),
+                Err(malformed) => self.refuse(entry, malformed),
+            }
+        }
+        globs
+    }
+
+    fn strake(&mut self, entry: &Entry) {
+        let value = self.name.expand(&joined(&entry.value));
+        match entry.name.as_str() {
+            "Require" => match Condition::parse(&value) {
+                Ok(condition) => self.found.require.push(condition),
+                Err(refused) => self.refuse(entry, refused),
+            },
+            "Prefer" => self.prefer(entry, &value),
+            "Avoid" => {
+                let globs = self.globs(entry, &value);
+                self.found.avoid.extend(globs);
+            }
+            "Spread" => {
+                let keys = value.split_whitespace().map(str::to_string);
+                self.found.spread.extend(keys);
+            }
+            "Memory" => match quantity(&value) {
+                Some(bytes) => self.found.memory = bytes as u64,
+                None => self.refuse(entry, "this is a number of bytes, such as 512M or 2G"),
+            },
+            "CPU" => match quantity(&value).filter(|cpus| *cpus <= 4096.0) {
+                Some(cpus) => self.found.cpu = (cpus * 1000.0) as u64,
+                None => self.refuse(entry, "this is a number of processors, such as 0.5 or 2"),
+            },
+            "Priority" => match value.parse() {
+                Ok(priority) if PRIORITIES.contains(&priority) => self.found.priority = priority,
+                _ => self.refuse(entry, "this is a number from -1000 to 1000"),
+            },
+            "Sticky" => match truth(&value) {
+                Some(Yes::Yes) => self.found.hold = Hold::Sticky,
+                Some(Yes::No) => self.found.hold = Hold::Movable,
+                None => self.refuse(entry, "this is yes or no"),
+            },
+            _ => self.unknown(entry, &STRAKE_OPTIONS),
+        }
+    }
+
+    fn prefer(&mut self, entry: &Entry, value: &str) {
+        let (weight, condition) = match value.split_once(char::is_whitespace) {
+            Some((first, rest)) if first.starts_with(['+', '-']) => match first.parse() {
+                Ok(weight) => (weight, rest),
+                Err(_) => return self.refuse(entry, format!("{first:?} is no weight")),
+            },
+            _ => (10, value),
+        };
+        if !WEIGHTS.contains(&weight) {
+            return self.refuse(entry, "a weight is a number from -1000 to 1000");
+        }
+        match Condition::parse(condition) {
+            Ok(condition) => self.found.prefer.push((weight, condition)),
+            Err(refused) => self.refuse(entry, refused),
+        }
+    }
+
+    /// Options that exclude each other; the place is that of the second.
+    fn combinations(&mut self, text: &Text) {
+        let is_there = |option: &str| match option {
+            "MachineID" => self.found.machine_id.is_some(),
+            "MachineOf" => !self.found.machine_of.is_empty(),
+            "Conflicts" => !self.found.conflicts.is_empty(),
+            "Replaces" => !self.found.replaces.is_empty(),
+            _ => self.found.reach == Reach::Global,
+        };
+        let pairs = [
+            ("MachineID", "MachineOf"),
+            ("MachineID", "Conflicts"),
+            ("MachineID", "Global"),
+            ("MachineID", "Replaces"),
+            ("Global", "MachineOf"),
+            ("Global", "Replaces"),
+            ("Conflicts", "Replaces"),
+        ];
+        let mut refused: Vec<(String, String)> = pairs
+            .iter()
+            .filter(|(one, other)| is_there(one) && is_there(other))
+            .map(|(one, other)| {
+                let message = format!("{one} and {other} cannot be used together");
+                (other.to_string(), message)
+            })
+            .collect();
+        for other in &self.found.machine_of {
+            let globs = self.found.conflicts.iter().chain(&self.found.replaces);
+            if let Some(glob) = globs.into_iter().find(|g| g.matches(other.as_str())) {
+                let message = format!("{other} cannot be followed: {glob} keeps it away");
+                refused.push(("MachineOf".to_string(), message));
+            }
+        }
+        for (option, message) in refused {
+            let named = |name: &str| {
+                let former = FORMER.iter().find(|(old, _)| *old == name);
+                former.map_or(name, |(_, new)| new) == option
+            };
+            let entry = text.in_section(FLEET).find(|entry| named(&entry.name));
+            self.problems
+                .extend(entry.map(|entry| entry.problem(message, None)));
+        }
+    }
+}
+
+/// A continued line as one, as systemd reads it.
+fn joined(value: &str) -> String {
+    value.replace("\\\n", " ").trim().to_string()
+}
+
+enum Yes {
+    Yes,
+    No,
+}
+
+fn truth(value: &str) -> Option<Yes> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" | "on" | "t" => Some(Yes::Yes),
+        "false" | "no" | "0" | "off" | "f" => Some(Yes::No),
+        _ => None,
+    }
+}
+
+/// Words apart by blanks; quotes keep blanks together.
+fn words(text: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            c if c.is_whitespace() && !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    (!quoted).then_some(words)
+}
+
+/// The known name that a slip of up to two keys could have made, letter case aside.
+fn nearest<'n>(written: &str, known: &[&'n str]) -> Option<&'n str> {
+    let written = written.to_ascii_lowercase();
+    let distances = known
+        .iter()
+        .map(|name| (distance(&written, &name.to_ascii_lowercase()), *name));
+    let (distance, name) = distances.min()?;
+    (distance <= 2).then_some(name)
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, c) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, d) in b.iter().enumerate() {
+            let change = diagonal + usize::from(c != *d);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+#[path = "requirement_tests.rs"]
+mod tests;
