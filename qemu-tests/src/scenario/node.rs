@@ -222,7 +222,8 @@ fn flipped_byte_is_detected(machine: &mut Machine, stage: &Stage) -> Result<()> 
     let offset = place_on_disk(machine).context("finding a block of the slot")?;
     let (before, deadline) = (machine.resets(), Deadline::seconds(BOOT_LIMIT));
     machine.write_disk(offset, &[0xa5; 512])?;
-    // The connection ends with the machine.
+    // It restarts by a panic, whose text is kept. The connection ends with the machine.
+    machine.expect_losses();
     let read = machine.ssh(&format!("cat {VICTIM} > /dev/null"));
     machine.wait_for_reset(before, deadline).with_context(|| {
         format!("reading a corrupted block did not reboot the machine: {read:?}")
@@ -232,6 +233,7 @@ fn flipped_byte_is_detected(machine: &mut Machine, stage: &Stage) -> Result<()> 
     fs::File::open(&stage.image.disk)?.read_exact_at(&mut good, offset)?;
     machine.write_disk(offset, &good)?;
     machine.wait_for_ssh(deadline)?;
+    machine.expect_no_losses();
     let answer = machine.ask(&format!("{VICTIM} --version 2>&1 | head -n 1"))?;
     ensure!(
         answer.contains("tcpdump"),

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use super::node::{install, refusal, runs_blessed, used_image, user_data};
-use super::releases::{BROKEN, STABLE};
+use super::node::{install, refusal, runs_blessed, used_image, user_data_of};
+use super::releases::{BREAKING, BROKEN};
 use crate::machine::{Machine, find_partition};
 use crate::publisher::Built;
 use crate::scenario::runner::BOOT_LIMIT;
@@ -88,12 +88,12 @@ fn start(stage: &Stage) -> Result<Machine> {
     let releases = stage.releases()?;
     let mut spec = stage
         .spec("fall-back")
-        .config_drive(&user_data(stage, "")?)
+        .config_drive(&user_data_of(stage, BREAKING, "", "")?)
         .watchdog();
     spec.image = used_image(stage, releases)?;
     let mut machine = stage.start(spec)?;
     machine.wait_until_blessed(Deadline::seconds(BOOT_LIMIT))?;
-    releases.publish(BROKEN, STABLE, &["--deltas", "0"])?;
+    releases.publish(BROKEN, BREAKING, &["--deltas", "0"])?;
     install(&mut machine, BROKEN)?;
     machine.power_off(std::time::Duration::from_secs(120))?;
     machine.keep_disk(KEPT)?;
@@ -107,7 +107,12 @@ fn broken(machine: &mut Machine, stage: &Stage, cause: &Cause) -> Result<()> {
     let word = cause
         .word
         .map(|word| format!("  - path: /etc/breaker\n    content: {word}\n"));
-    machine.replace_user_data(&user_data(stage, &word.unwrap_or_default())?)?;
+    machine.replace_user_data(&user_data_of(
+        stage,
+        BREAKING,
+        "",
+        &word.unwrap_or_default(),
+    )?)?;
     if let Some(place) = cause.place {
         let start = find_partition(&mut File::open(&stage.image.disk)?, cause.label)?.start;
         machine.overwrite_disk(start + place, 4096)?;

@@ -55,6 +55,7 @@ strake:
 {limits}  health:
     require: [{REQUIRED}]
     for: 1s
+    deadline: 2m
 write_files:
   - path: /etc/strake/update/root.json
     content: |

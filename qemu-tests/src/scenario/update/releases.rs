@@ -23,7 +23,9 @@ pub(super) const LAST: &str = "90.4.0";
 pub(super) const STABLE: &str = "stable";
 /// Two releases with a barrier between them, and one more.
 pub(super) const CHAIN: &str = "chain";
-const CHANNELS: [&str; 2] = [STABLE, CHAIN];
+/// Offers the broken release only, so that nothing is left once it is refused.
+pub(super) const BREAKING: &str = "breaking";
+const CHANNELS: [&str; 3] = [STABLE, CHAIN, BREAKING];
 
 #[derive(Debug)]
 pub(crate) struct Releases {
