@@ -150,15 +150,17 @@ fn read(path: &Path) -> String {
 }
 
 /// The most telling line: what strake-init or dm-verity said, else what the kernel calls it.
+/// dm-verity also speaks when all is well, so its line has to end in the fault.
 fn last_words(texts: &[String]) -> Option<String> {
     let signs = [
-        "strake-init: FAILED",
-        "device-mapper: verity",
-        "Kernel panic - not syncing",
+        ("strake-init: FAILED", ""),
+        ("device-mapper: verity", "is corrupted"),
+        ("Kernel panic - not syncing", ""),
     ];
-    signs.iter().find_map(|sign| {
-        let text = texts.iter().find(|text| text.contains(sign))?;
-        let line = text[text.find(sign)?..].lines().next()?;
+    signs.iter().find_map(|(sign, fault)| {
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let mut found = lines.filter_map(|line| line.find(sign).map(|at| &line[at..]));
+        let line = found.find(|line| line.contains(fault))?;
         Some(line.chars().take(LINE).collect())
     })
 }
@@ -240,6 +242,25 @@ mod tests {
         assert_eq!(
             collect(&Root::new(dir.path()), &attempt("x")),
             Evidence::default()
+        );
+    }
+
+    #[test]
+    fn what_verity_says_at_every_start_is_no_cause() {
+        let start =
+            "[1.2] device-mapper: verity: sha256 using shash \"sha256-generic\"\n".to_owned();
+        let panic = "[9.1] Kernel panic - not syncing: sysrq\n".to_owned();
+        let fault = "[9.0] device-mapper: verity: 254:0: data block 7 is corrupted\n".to_owned();
+        let words =
+            |texts: &[&String]| last_words(&texts.iter().map(|t| (*t).clone()).collect::<Vec<_>>());
+        assert_eq!(words(&[&start]), None);
+        assert_eq!(
+            words(&[&start, &panic]).as_deref(),
+            Some("Kernel panic - not syncing: sysrq")
+        );
+        assert_eq!(
+            words(&[&(start.clone() + &fault), &panic]).as_deref(),
+            Some("device-mapper: verity: 254:0: data block 7 is corrupted")
         );
     }
 }
