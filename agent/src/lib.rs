@@ -13,6 +13,7 @@ pub mod config;
 pub mod exit;
 pub mod fetch;
 pub mod health;
+pub mod lock;
 pub mod root;
 pub mod scheduler;
 pub mod source;

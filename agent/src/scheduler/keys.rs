@@ -23,10 +23,11 @@ use super::text::Digest;
 use crate::systemd::Active;
 
 pub const ALL: &str = "/strake/v1/";
+pub const MACHINES: &str = "/strake/v1/machines/";
 pub const LEADER: &str = "/strake/v1/leader/";
 
 pub fn machine(id: &MachineId) -> String {
-    format!("{ALL}machines/{id}")
+    format!("{MACHINES}{id}")
 }
 
 pub fn tags(id: &MachineId) -> String {

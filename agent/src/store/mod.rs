@@ -7,6 +7,8 @@
 
 pub mod election;
 pub mod etcd;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod memory;
 
 use std::time::Duration;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::faults::Random;
 use crate::scheduler::agent::Cache;
 use crate::scheduler::host::Host;
 use crate::scheduler::keys::{Desired, Seen};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::{Digest, Text};
+use crate::store::faulty::Random;
 use crate::systemd::Active;
 
 #[derive(Debug, Clone)]

@@ -5,7 +5,6 @@
 //! machine holds, its constraints hold; nothing stops while the store is silent. At the end, healed:
 //! everything wanted runs, nothing else does.
 
-mod faults;
 mod host;
 mod world;
 

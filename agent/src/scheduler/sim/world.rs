@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::faults::{Faulty, Link, Random};
 use super::host::{Disk, Machine as Host};
 use crate::scheduler::agent::{Agent, Doors, Pace as AgentPace};
 use crate::scheduler::engine::{Engine, Pace as EnginePace};
@@ -15,6 +14,7 @@ use crate::scheduler::machine::{Machine, MachineId};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::requirement::{Reach, Requirements};
 use crate::scheduler::text::Text;
+use crate::store::faulty::{Faulty, Link, Random};
 use crate::store::memory::Memory;
 use crate::store::{Store, Transaction, Write};
 use crate::systemd::Active;

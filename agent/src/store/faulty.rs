@@ -11,15 +11,15 @@ use crate::store::{
 
 /// A small generator of our own: the same seed, the same world, on every version of anything.
 #[derive(Debug, Clone)]
-pub(super) struct Random(Rc<Cell<u64>>);
+pub(crate) struct Random(Rc<Cell<u64>>);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(Rc::new(Cell::new(seed)))
     }
 
     /// SplitMix64.
-    pub(super) fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,17 +27,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub(super) fn below(&self, end: u64) -> u64 {
+    pub(crate) fn below(&self, end: u64) -> u64 {
         self.next() % end
     }
 
-    pub(super) fn percent(&self, chance: u64) -> bool {
+    pub(crate) fn percent(&self, chance: u64) -> bool {
         self.below(100) < chance
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
+pub(crate) enum Link {
     Good,
     /// Requests and answers are late and some are lost.
     Bad,
@@ -45,7 +45,7 @@ pub(super) enum Link {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Faulty {
+pub(crate) struct Faulty {
     memory: Memory,
     random: Random,
     link: Rc<Cell<Link>>,
@@ -54,7 +54,7 @@ pub(super) struct Faulty {
 }
 
 impl Faulty {
-    pub(super) fn new(memory: Memory, random: Random) -> Faulty {
+    pub(crate) fn new(memory: Memory, random: Random) -> Faulty {
         Faulty {
             memory,
             random,
@@ -63,15 +63,15 @@ impl Faulty {
         }
     }
 
-    pub(super) fn set(&self, link: Link) {
+    pub(crate) fn set(&self, link: Link) {
         self.link.set(link);
     }
 
-    pub(super) fn link(&self) -> Link {
+    pub(crate) fn link(&self) -> Link {
         self.link.get()
     }
 
-    pub(super) async fn stray_commits_arrive(&self) {
+    pub(crate) async fn stray_commits_arrive(&self) {
         let stray = std::mem::take(&mut *self.stray.borrow_mut());
         for transaction in stray {
             // Whatever comes of it, nobody waits for the answer.

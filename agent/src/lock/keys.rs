@@ -1,0 +1,109 @@
+//! What lies where in the store: locksmith's value where locksmith has it, and ours beside it.
+//!
+//! | key below `coreos.com/updateengine/rebootlock/` | value | written by |
+//! |---|---|---|
+//! | `semaphore` | locksmith's JSON | whoever takes or gives back the lock |
+//! | `max` | `Max`, when it was set as a share | `strake lock set-max` |
+//! | `holders/ID` | `Claim`, while ID holds the lock | that machine |
+//! | `waiting/ID` | `Claim`, under a lease: the queue, by creation | that machine |
+//! | `takeovers/ID` | `Takeover`, the latest from that machine | whoever took over |
+//!
+//! A group other than the default one has all of it below `groups/NAME/`.
+
+use std::fmt::Write as _;
+
+pub const ALL: &str = "coreos.com/updateengine/rebootlock/";
+
+/// Machines that share one lock; the default one has no name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Group(String);
+
+impl Group {
+    /// An empty name is the default group.
+    pub fn named(name: &str) -> Group {
+        Group(name.to_string())
+    }
+
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn dir(&self) -> String {
+        if self.0.is_empty() {
+            ALL.to_string()
+        } else {
+            format!("{ALL}groups/{}/", escape(&self.0))
+        }
+    }
+
+    pub fn semaphore(&self) -> String {
+        format!("{}semaphore", self.dir())
+    }
+
+    pub fn max(&self) -> String {
+        format!("{}max", self.dir())
+    }
+
+    pub fn holder(&self, id: &str) -> String {
+        format!("{}{}", self.holders(), escape(id))
+    }
+
+    pub fn holders(&self) -> String {
+        format!("{}holders/", self.dir())
+    }
+
+    pub fn waiting(&self, id: &str) -> String {
+        format!("{}{}", self.queue(), escape(id))
+    }
+
+    pub fn queue(&self) -> String {
+        format!("{}waiting/", self.dir())
+    }
+
+    pub fn takeover(&self, id: &str) -> String {
+        format!("{}{}", self.takeovers(), escape(id))
+    }
+
+    pub fn takeovers(&self) -> String {
+        format!("{}takeovers/", self.dir())
+    }
+}
+
+/// As in a URL's path: names of others must not reach into other keys.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            b'.' if text.bytes().any(|byte| byte != b'.') => escaped.push('.'),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "%{byte:02X}");
+            }
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_locksmiths_and_names_stay_within_them() {
+        let default = Group::default();
+        assert_eq!(
+            default.semaphore(),
+            "coreos.com/updateengine/rebootlock/semaphore"
+        );
+        let group = Group::named("web servers/eu");
+        assert_eq!(
+            group.semaphore(),
+            "coreos.com/updateengine/rebootlock/groups/web%20servers%2Feu/semaphore"
+        );
+        assert_eq!(escape(".."), "%2E%2E");
+        assert_eq!(escape("node-1.example"), "node-1.example");
+    }
+}
