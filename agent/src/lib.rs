@@ -14,6 +14,7 @@ pub mod exit;
 pub mod fetch;
 pub mod health;
 pub mod lock;
+pub mod reboot;
 pub mod root;
 pub mod scheduler;
 pub mod source;

@@ -4,6 +4,8 @@ mod cluster;
 mod config;
 mod coreos_cloudinit;
 mod health;
+mod lock;
+mod locksmithctl;
 mod machine;
 mod output;
 mod runtime;
@@ -57,6 +59,9 @@ enum Command {
     /// Machines of the cluster: list, show, tag, drain
     #[command(subcommand)]
     Machine(machine::Command),
+    /// The cluster's reboot lock: who may reboot now
+    #[command(subcommand)]
+    Lock(lock::Command),
     /// The service that holds this machine's units
     #[command(subcommand)]
     Scheduler(scheduler::Command),
@@ -84,6 +89,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         .unwrap_or_default();
     if name == "coreos-cloudinit" {
         return finish(coreos_cloudinit::run(&args[1..]));
+    }
+    if name == "locksmithctl" {
+        return finish(locksmithctl::run(&args[1..]));
     }
     if name == "update_engine_client" {
         return finish(update_engine_client::run(&args[1..]));
@@ -113,6 +121,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Update(command) => update::run(command),
         Command::Unit(command) => unit::run(command),
         Command::Machine(command) => machine::run(command),
+        Command::Lock(command) => lock::run(command),
         Command::Scheduler(command) => scheduler::run(command),
     })
 }

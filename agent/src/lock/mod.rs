@@ -219,6 +219,20 @@ impl<S: Store> Lock<S> {
         Err(Error::Contended)
     }
 
+    /// Takes a place for a machine without a claim, as people may.
+    pub async fn lock_by_hand(&self, id: &str) -> Result<Taken, Error> {
+        for _ in 0..TRIES {
+            let mut read = self.read().await?;
+            if read.semaphore.lock(id)? == Taken::Before {
+                return Ok(Taken::Before);
+            }
+            if self.change(read, Vec::new()).await? == Step::Done {
+                return Ok(Taken::Now);
+            }
+        }
+        Err(Error::Contended)
+    }
+
     /// Frees a place whosever it is, as people may.
     pub async fn unlock_by_hand(&self, id: &str) -> Result<bool, Error> {
         for _ in 0..TRIES {
