@@ -31,11 +31,11 @@ impl Cli<'_> {
         (out, error)
     }
 
-    fn old(&self, args: &[&str], code: i32) -> (String, String) {
+    fn locksmithctl(&self, args: &[&str], code: i32) -> (String, String) {
         self.run("locksmithctl", args, code)
     }
 
-    fn new(&self, args: &[&str], code: i32) -> (String, String) {
+    fn strake(&self, args: &[&str], code: i32) -> (String, String) {
         let args: Vec<&str> = ["lock"].iter().chain(args).copied().collect();
         self.run("strake", &args, code)
     }
@@ -68,44 +68,47 @@ async fn locksmithctl_prints_and_ends_as_the_original_did() {
         endpoint: server.settings().endpoints[0].clone(),
         program: Path::new(env!("CARGO_BIN_EXE_strake")),
     };
-    assert_eq!(cli.old(&["status"], 0).0, "Available: 1\nMax: 1\n");
-    assert_eq!(cli.old(&["lock", "a"], 0).0, "");
+    assert_eq!(cli.locksmithctl(&["status"], 0).0, "Available: 1\nMax: 1\n");
+    assert_eq!(cli.locksmithctl(&["lock", "a"], 0).0, "");
     let status = "Available: 0\nMax: 1\n\nMACHINE ID\na\n";
-    assert_eq!(cli.old(&["status"], 0).0, status);
+    assert_eq!(cli.locksmithctl(&["status"], 0).0, status);
     assert!(
-        cli.old(&["lock", "a"], 1)
+        cli.locksmithctl(&["lock", "a"], 1)
             .1
             .contains("Error locking: holder exists")
     );
     assert!(
-        cli.old(&["lock", "b"], 1)
+        cli.locksmithctl(&["lock", "b"], 1)
             .1
             .contains("Error locking: semaphore is at 0")
     );
-    assert_eq!(cli.old(&["set-max", "2"], 0).0, "Old-Max: 1\nMax: 2\n");
-    cli.old(&["lock", "b"], 0);
     assert_eq!(
-        cli.old(&["status"], 0).0,
+        cli.locksmithctl(&["set-max", "2"], 0).0,
+        "Old-Max: 1\nMax: 2\n"
+    );
+    cli.locksmithctl(&["lock", "b"], 0);
+    assert_eq!(
+        cli.locksmithctl(&["status"], 0).0,
         "Available: 0\nMax: 2\n\nMACHINE ID\na\nb\n"
     );
-    cli.old(&["unlock", "a"], 0);
-    let error = cli.old(&["unlock", "a"], 1).1;
+    cli.locksmithctl(&["unlock", "a"], 0);
+    let error = cli.locksmithctl(&["unlock", "a"], 1).1;
     assert!(
         error.contains("Error unlocking: holder does not exist"),
         "{error}"
     );
-    assert!(cli.old(&["set-max", "0"], 1).1.contains("from 1"));
+    assert!(cli.locksmithctl(&["set-max", "0"], 1).1.contains("from 1"));
     assert!(
-        cli.old(&["-group", "db", "status"], 0)
+        cli.locksmithctl(&["-group", "db", "status"], 0)
             .0
             .starts_with("Available: 1")
     );
-    cli.old(&["help"], 0);
-    cli.old(&[], 0);
-    cli.old(&["open"], 2);
-    cli.old(&["-nonsense", "status"], 2);
+    cli.locksmithctl(&["help"], 0);
+    cli.locksmithctl(&[], 0);
+    cli.locksmithctl(&["open"], 2);
+    cli.locksmithctl(&["-nonsense", "status"], 2);
     assert!(
-        cli.old(&["-etcd-cafile", "x", "status"], 2)
+        cli.locksmithctl(&["-etcd-cafile", "x", "status"], 2)
             .1
             .contains("-etcd-keyfile")
     );
@@ -131,19 +134,19 @@ async fn strake_lock_tells_who_holds_it_for_what_and_mends_a_corrupt_value() {
     let lock = Lock::new(store.clone(), Group::default());
     let (a, claim) = who("a");
     assert_eq!(lock.try_lock(&a, &claim).await.expect("lock"), Taken::Now);
-    let status = cli.new(&["status"], 0).0;
+    let status = cli.strake(&["status"], 0).0;
     for part in ["available  0", "1.2.0", "update", "2027-01-15T08:00:00Z"] {
         assert!(status.contains(part), "{part}: {status}");
     }
     let json: serde_json::Value =
-        serde_json::from_str(&cli.new(&["status", "-o", "json"], 0).0).expect("JSON");
+        serde_json::from_str(&cli.strake(&["status", "-o", "json"], 0).0).expect("JSON");
     assert_eq!(json["holders"][0]["claim"]["boot"], "b00t");
-    cli.new(&["lock", "a"], 3);
-    cli.new(&["set-max", "0"], 2);
-    cli.new(&["set-max", "150%"], 2);
-    cli.new(&["reset"], 3);
-    cli.new(&["unlock", "a"], 0);
-    cli.new(&["unlock", "a"], 3);
+    cli.strake(&["lock", "a"], 3);
+    cli.strake(&["set-max", "0"], 2);
+    cli.strake(&["set-max", "150%"], 2);
+    cli.strake(&["reset"], 3);
+    cli.strake(&["unlock", "a"], 0);
+    cli.strake(&["unlock", "a"], 3);
     assert!(!lock.is_held_by(&a).await.expect("answer"));
     let transaction = Transaction {
         compares: Vec::new(),
@@ -154,11 +157,11 @@ async fn strake_lock_tells_who_holds_it_for_what_and_mends_a_corrupt_value() {
         }],
     };
     store.commit(&transaction).await.expect("written");
-    let refused = cli.new(&["status"], 1).1;
+    let refused = cli.strake(&["status"], 1).1;
     assert!(refused.contains("strake lock reset"), "{refused}");
-    assert!(cli.old(&["status"], 1).1.contains("is corrupt"));
-    cli.new(&["reset"], 0);
-    assert!(cli.new(&["status"], 0).0.contains("available  1"));
+    assert!(cli.locksmithctl(&["status"], 1).1.contains("is corrupt"));
+    cli.strake(&["reset"], 0);
+    assert!(cli.strake(&["status"], 0).0.contains("available  1"));
 }
 
 /// Fifty clients, each with a connection of its own, on a real etcd.
