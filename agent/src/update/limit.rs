@@ -1,7 +1,8 @@
 //! Keeps an installation within its bandwidth and its share of a processor.
 //!
 //! The installation blocks its thread anyway, so waiting is done where bytes arrive and where work
-//! was done: the connection stops reading, and the server sends no faster.
+//! was done: the connection stops reading, and the server sends no faster. Workers of the
+//! installation run between two looks only, so what all of the process used is what is counted.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,7 @@ impl<T: Transport> Transport for Paced<T> {
 #[derive(Debug)]
 pub struct Share {
     percent: u8,
-    /// Wall clock and the thread's processor time when it was last looked at.
+    /// Wall clock and the process's processor time when it was last looked at.
     last: (Instant, Duration),
 }
 
@@ -84,7 +85,7 @@ fn rest(used: Duration, elapsed: Duration, percent: u8) -> Duration {
 }
 
 fn processor_time() -> Duration {
-    let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+    let clock = nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID;
     nix::time::clock_gettime(clock)
         .map(Duration::from)
         .unwrap_or_default()

@@ -19,12 +19,14 @@ use crate::payload::ladder::Rung;
 use crate::payload::patch::InvalidPatch;
 use crate::payload::tree::{InvalidTree, Tree};
 
+mod download;
 pub mod esp;
 pub mod fill;
 pub mod partitions;
 pub mod remote;
 mod tree;
 pub mod uki;
+mod workers;
 
 /// What runs now: where known blocks are read from.
 #[derive(Debug)]

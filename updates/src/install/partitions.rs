@@ -2,15 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{Advice, fadvise};
 
+use super::workers::in_rounds;
 use super::{InstallError, Progress, Watch};
 use crate::payload::BLOCK;
 use crate::payload::tree::{Tree, length};
 
-const BATCH: usize = 1 << 20;
+/// Bytes read at once; they are hashed while a processor's cache still has them.
+pub(super) const BATCH: usize = 256 << 10;
 /// The block of the tree whose hash is the root hash.
 const ROOT_BLOCK: u64 = 1;
 
@@ -60,7 +63,8 @@ impl Partitions {
             .map_err(device("clearing the slot's root"))
     }
 
-    pub fn write_block(&self, block: u64, content: &[u8]) -> Result<(), InstallError> {
+    /// Writes blocks that follow each other.
+    pub fn write_blocks(&self, block: u64, content: &[u8]) -> Result<(), InstallError> {
         self.data
             .write_all_at(content, block * BLOCK)
             .map_err(device("writing the slot"))
@@ -145,20 +149,28 @@ fn holds(file: &File, block: u64, content: &[u8]) -> bool {
     file.read_exact_at(&mut found, block * BLOCK).is_ok() && found == content
 }
 
+/// Which blocks the tree holds, in parts that are hashed beside each other.
 fn matching(data: &File, tree: &Tree, mut progress: impl FnMut(u64, u64)) -> io::Result<Vec<bool>> {
-    let total = tree.shape().data_blocks * BLOCK;
-    let mut matches = Vec::with_capacity(tree.shape().data_blocks as usize);
-    let mut batch = vec![0; BATCH];
-    let mut at = 0;
-    while at < total {
-        let size = (total - at).min(BATCH as u64) as usize;
-        data.read_exact_at(&mut batch[..size], at)?;
-        for block in batch[..size].chunks(BLOCK as usize) {
-            matches.push(tree.holds(matches.len() as u64, block));
+    let total = tree.shape().data_blocks;
+    let mut matches = Vec::with_capacity(total as usize);
+    let part = |part: Range<u64>| {
+        let mut found = Vec::with_capacity((part.end - part.start) as usize);
+        let mut batch = vec![0; BATCH];
+        let mut at = part.start;
+        while at < part.end {
+            let size = ((part.end - at) * BLOCK).min(BATCH as u64) as usize;
+            data.read_exact_at(&mut batch[..size], at * BLOCK)?;
+            for content in batch[..size].chunks(BLOCK as usize) {
+                found.push(tree.holds(at, content));
+                at += 1;
+            }
         }
-        at += size as u64;
-        progress(at, total);
-    }
+        Ok::<_, io::Error>(found)
+    };
+    in_rounds(total, part, |found, at| {
+        matches.extend(found.into_iter().flatten());
+        progress(at * BLOCK, total * BLOCK);
+    })?;
     Ok(matches)
 }
 
