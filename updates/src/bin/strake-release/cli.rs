@@ -298,7 +298,10 @@ impl Arguments {
         );
         let needs_none = matches!(
             self.command,
-            Command::Init(_) | Command::Mirror { .. } | Command::Verify { .. }
+            Command::Init(_)
+                | Command::Mirror { .. }
+                | Command::Verify { .. }
+                | Command::Rehearse { .. }
         );
         ensure!(
             needs_none || repository.exists(),
