@@ -328,3 +328,27 @@ fn the_server_is_told_how_far_a_release_came() {
         );
     }
 }
+
+/// As without root on a machine: the ESP cannot be read.
+#[test]
+fn what_cannot_be_read_is_said_to_be_not_known() {
+    let Bench { node, .. } = &Bench::updated();
+    let before = node.status();
+    assert_eq!(
+        (&before["blessed"], &before["fallback"]),
+        (&true.into(), &"1.0.0".into())
+    );
+    assert_eq!(before["not_known"], serde_json::json!([]));
+    std::fs::remove_dir_all(node.machine.path("efi")).expect("removed");
+    let after = node.status();
+    assert_eq!(after["blessed"], serde_json::Value::Null);
+    let reason = after["not_known"][0].to_string();
+    assert!(reason.contains("/efi/EFI/Linux"), "{reason}");
+    let shown = node.code("status", 0);
+    for said in [
+        "1.1.0, not known whether blessed",
+        "passive slot  not known",
+    ] {
+        assert!(shown.contains(said), "{said}: {shown}");
+    }
+}

@@ -18,8 +18,8 @@ use crate::root::Root;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
     pub running: Option<Version>,
-    /// Whether the running release may be replaced: it is blessed.
-    pub blessed: bool,
+    /// Whether the running release may be replaced: it is blessed. None: not known.
+    pub blessed: Option<bool>,
     pub channel: Option<String>,
     /// None: updates are off.
     pub server: Option<String>,
@@ -36,14 +36,21 @@ pub struct Status {
     pub last_error: Option<Failure>,
     pub refused: Vec<Refusal>,
     pub alarms: Vec<Alarm>,
+    /// What could not be found out and why: without root, the boot entries.
+    pub not_known: Vec<String>,
 }
 
 pub fn collect(root: &Root) -> Status {
     let live = Live::read(root);
-    let node = Node::load(root).unwrap_or_default();
+    let mut not_known = Vec::new();
+    let mut note = |error: &dyn std::error::Error| not_known.push(chain(error));
+    let node = Node::load(root).unwrap_or_else(|error| {
+        note(&error);
+        Node::default()
+    });
     let settings = Settings::read(root).ok();
     let running = running(root).ok();
-    let entries = Entries::read(root).ok();
+    let entries = Entries::read(root).map_err(|error| note(&error)).ok();
     let both = || Some((running?, entries.as_ref()?));
     let staged = both().and_then(|(running, entries)| staged(&node, entries, running));
     let other = both().and_then(|(running, entries)| entries.other(running));
@@ -51,7 +58,7 @@ pub fn collect(root: &Root) -> Status {
     let is_blessed = |counter| counter == Counter::Blessed;
     Status {
         running,
-        blessed: own.is_some_and(|own| is_blessed(own.counter)),
+        blessed: own.map(|own| is_blessed(own.counter)),
         channel: settings
             .as_ref()
             .map(|settings| settings.channel.to_string()),
@@ -69,5 +76,11 @@ pub fn collect(root: &Root) -> Status {
         alarms: alarms(root, &live),
         attempt: node.attempt,
         refused: node.refused,
+        not_known,
     }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -38,10 +38,10 @@ fn table(status: &Status) -> String {
     }
     let mut rows = Vec::new();
     let mut row = |key: &str, value: String| rows.push(vec![key.to_owned(), value]);
-    let blessed = if status.blessed {
-        "blessed"
-    } else {
-        "on trial: nothing is installed until it is blessed"
+    let blessed = match status.blessed {
+        Some(true) => "blessed",
+        Some(false) => "on trial: nothing is installed until it is blessed",
+        None => "not known whether blessed",
     };
     row(
         "running",
@@ -58,6 +58,7 @@ fn table(status: &Status) -> String {
     match (status.staged, status.fallback) {
         (Some(staged), _) => row("staged", format!("{staged}, reboot to use it")),
         (None, Some(other)) => row("passive slot", format!("{other}, to roll back to")),
+        (None, None) if status.blessed.is_none() => row("passive slot", "not known".to_owned()),
         (None, None) => row("passive slot", "no release".to_owned()),
     }
     let operation = status
@@ -90,6 +91,12 @@ fn table(status: &Status) -> String {
             "refused",
             format!("{}, {}: {}", refusal.version, refusal.time, refusal.cause),
         );
+    }
+    for reason in &status.not_known {
+        rows.push(vec!["not known".to_owned(), reason.clone()]);
+    }
+    if !status.not_known.is_empty() && !nix::unistd::geteuid().is_root() {
+        rows.push(vec![String::new(), "root is told more".to_owned()]);
     }
     let mut text = columns(&rows);
     if let Some(refusal) = status
