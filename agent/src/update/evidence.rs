@@ -56,8 +56,8 @@ impl Evidence {
             (Some(verdict), Some(panic)) => format!("not healthy: {verdict}; {panic}"),
             (Some(verdict), None) => format!("not healthy: {verdict}"),
             (None, Some(panic)) => panic.clone(),
-            (None, None) if self.lines.is_empty() => "no journal reached the disk: it ended in \
-                 the kernel, in the initrd or at a damaged /usr"
+            (None, None) if self.lines.is_empty() => "no journal and no panic reached the \
+                 disk: it crashed or hung early, or the power failed"
                 .to_owned(),
             (None, None) => {
                 "it ended without a verdict (crash, hang or power cut); the last lines are kept"
@@ -215,7 +215,7 @@ mod tests {
         };
         let nothing = with(&[], None).cause(None, 3);
         assert!(
-            nothing.starts_with("3 boots, none healthy: no journal reached"),
+            nothing.starts_with("3 boots, none healthy: no journal and no panic reached"),
             "{nothing}"
         );
         let crash = with(&["x"], None).cause(None, 3);

@@ -46,7 +46,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 12] = [
+pub const SCENARIOS: [&Scenario; 13] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -54,6 +54,7 @@ pub const SCENARIOS: [&Scenario; 12] = [
     &source_url::SCENARIO,
     &source_cloud::EC2,
     &source_cloud::GCE,
+    &update::SHORT,
     &power::SCENARIO,
     &update::GOOD,
     &update::FALL_BACK,

@@ -54,7 +54,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 };
 
 /// Boots of a broken release at most; the next one is of the release before.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 const KEPT: &str = "installed";
 /// A hang costs a minute of the watchdog's for each try.
 const FALL_BACK_LIMIT: u64 = 900;
@@ -140,7 +140,7 @@ fn broken(machine: &mut Machine, stage: &Stage, cause: &Cause) -> Result<()> {
 }
 
 /// The server knows of it.
-fn told(machine: &mut Machine, stage: &Stage, release: &Built) -> Result<()> {
+pub(super) fn told(machine: &mut Machine, stage: &Stage, release: &Built) -> Result<()> {
     let releases = stage.releases()?;
     let version = release.release.version.clone();
     machine.wait_until("the server's word of it", Deadline::seconds(60), |_| {

@@ -8,9 +8,11 @@ mod fall_back;
 mod good;
 mod node;
 mod releases;
+mod short;
 
 pub(super) use booted::SCENARIO as POWER_CUTS;
 pub(super) use chain::SCENARIO as CHAIN;
 pub(super) use fall_back::SCENARIO as FALL_BACK;
 pub(super) use good::SCENARIO as GOOD;
 pub(super) use releases::Releases;
+pub(super) use short::SCENARIO as SHORT;

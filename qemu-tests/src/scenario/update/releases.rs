@@ -25,7 +25,9 @@ pub(super) const STABLE: &str = "stable";
 pub(super) const CHAIN: &str = "chain";
 /// Offers the broken release only, so that nothing is left once it is refused.
 pub(super) const BREAKING: &str = "breaking";
-const CHANNELS: [&str; 3] = [STABLE, CHAIN, BREAKING];
+/// Of the scenario that every run has.
+pub(super) const SHORT: &str = "short";
+const CHANNELS: [&str; 4] = [STABLE, CHAIN, BREAKING, SHORT];
 
 #[derive(Debug)]
 pub(crate) struct Releases {
