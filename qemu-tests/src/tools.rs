@@ -33,6 +33,13 @@ impl Tools {
         self.strake_image.with_file_name("strake-release")
     }
 
+    /// `strake`, built for the image; it runs here as well.
+    pub fn strake(&self) -> Command {
+        let mut command = Command::new(self.strake_image.with_file_name("strake"));
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// Makes the tree when it is missing. `strake-image` shows its own progress.
     pub fn prepare(&self) -> Result<()> {
         run_visibly(self.strake_image().arg("tools"))

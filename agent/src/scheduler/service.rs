@@ -1,5 +1,6 @@
 //! `strake scheduler run`: this machine's agent and its candidate for the leader, in one task.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,39 +12,45 @@ use super::engine::{self, Engine};
 use super::facts;
 use super::host::systemd::Systemd;
 use super::machine::Machine;
+use crate::cluster::settings::Settings as Cluster;
 use crate::root::Root;
-use crate::store::etcd::{Etcd, Settings};
+use crate::store::etcd::{Etcd, SETTINGS, Settings};
 use crate::systemd::bus::Bus;
 
 /// Between two looks at the facts.
 const FACTS_EVERY: Duration = Duration::from_secs(30);
+/// Between two looks for the machine's certificate, while it has none.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether it is another one.
+const RENEWAL_EVERY: Duration = Duration::from_secs(60);
 
 /// What is not in any file: fleet's own settings, from the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `FLEET_METADATA`: `key=value,key=value`.
     pub metadata: String,
-    /// `FLEET_PUBLIC_IP`, or the first address that `/etc/environment` has.
+    /// `FLEET_PUBLIC_IP`: before any other.
+    pub public_address: String,
+    /// The first address that `/etc/environment` has: when nothing better is known.
     pub address: String,
 }
 
 impl Environment {
     pub fn read() -> Environment {
         let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let addresses = [
-            "FLEET_PUBLIC_IP",
-            "COREOS_PRIVATE_IPV4",
-            "COREOS_PUBLIC_IPV4",
-        ];
+        let addresses = ["COREOS_PRIVATE_IPV4", "COREOS_PUBLIC_IPV4"];
         Environment {
             metadata: value("FLEET_METADATA").unwrap_or_default(),
+            public_address: value("FLEET_PUBLIC_IP").unwrap_or_default(),
             address: addresses.into_iter().find_map(value).unwrap_or_default(),
         }
     }
 }
 
-/// Ends only when the machine cannot be known or systemd cannot be reached.
+/// Ends when the machine cannot be known or systemd cannot be reached, and when the machine has a
+/// new certificate: the next start uses it.
 pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
+    until_certified(root).await;
     let machine = describe(root, environment)?;
     let id = machine.id.clone();
     let settings = Settings::read(root)?;
@@ -67,12 +74,67 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
         never = agent.run() => never,
         never = engine.run() => never,
         ended = follow_facts(root, environment, &told) => ended,
+        () = until_renewed(root, &settings) => {
+            eprintln!("the machine has another certificate: beginning anew with it");
+            Ok(())
+        }
     }
+}
+
+/// A machine of a cluster gets its way to the store with its certificate, at its first boot.
+async fn until_certified(root: &Root) {
+    if Cluster::load(root).is_err() {
+        return;
+    }
+    while !root
+        .locate(SETTINGS.as_ref())
+        .is_ok_and(|path| path.exists())
+    {
+        tokio::time::sleep(CERTIFICATE_EVERY).await;
+    }
+}
+
+async fn until_renewed(root: &Root, settings: &Settings) {
+    let read = || {
+        let files = [&settings.ca, &settings.cert, &settings.key];
+        let read = |path: &&Option<_>| path.as_ref().and_then(|path| root.read(path).ok());
+        (root.read(SETTINGS).ok(), files.each_ref().map(read))
+    };
+    let before = read();
+    loop {
+        tokio::time::sleep(RENEWAL_EVERY).await;
+        if read() != before {
+            return;
+        }
+    }
+}
+
+/// From which address this machine reaches the cluster. Nothing is sent.
+fn address_towards_cluster(root: &Root) -> Option<IpAddr> {
+    let cluster = Cluster::load(root).ok()?;
+    let address = |seed: &IpAddr| {
+        let any = match seed {
+            IpAddr::V4(_) => "0.0.0.0:0",
+            IpAddr::V6(_) => "[::]:0",
+        };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(SocketAddr::new(*seed, 2379)).ok()?;
+        socket.local_addr().ok()
+    };
+    cluster
+        .seeds
+        .iter()
+        .find_map(address)
+        .map(|found| found.ip())
 }
 
 fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
     let mut machine = Machine::new(facts::machine_id(root)?);
-    machine.address = environment.address.clone();
+    machine.address = match &environment.public_address {
+        given if !given.is_empty() => given.clone(),
+        _ => address_towards_cluster(root)
+            .map_or_else(|| environment.address.clone(), |found| found.to_string()),
+    };
     machine.metadata = facts::metadata(&environment.metadata);
     machine.facts = facts::read(root);
     Ok(machine)

@@ -38,6 +38,7 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     }
     if config.strake.cluster.is_complete() {
         units.push(told(CLUSTER, Command::Start));
+        units.push(told(daemon::SCHEDULER, Command::Start));
     }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {

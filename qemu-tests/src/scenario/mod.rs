@@ -4,6 +4,7 @@
 //! Checks that need a reboot share one: all are asked before it, then all after it.
 
 mod bad_config;
+mod cluster;
 mod container;
 mod network;
 mod node;
@@ -46,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 13] = [
+pub const SCENARIOS: [&Scenario; 15] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -55,6 +56,8 @@ pub const SCENARIOS: [&Scenario; 13] = [
     &source_cloud::EC2,
     &source_cloud::GCE,
     &update::SHORT,
+    &cluster::SCENARIO,
+    &cluster::FAULTS,
     &power::SCENARIO,
     &update::GOOD,
     &update::FALL_BACK,

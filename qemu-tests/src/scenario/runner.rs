@@ -1,12 +1,13 @@
 //! Runs scenarios and reports every check on a line of its own.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::cluster::Members;
 use super::update::Releases;
 use super::{Check, How, Scenario};
 use crate::image::Image;
@@ -38,6 +39,7 @@ pub struct Stage {
     registry: RefCell<Option<Registry>>,
     web: OnceCell<Server>,
     releases: OnceCell<Releases>,
+    members: RefCell<Members>,
 }
 
 impl Stage {
@@ -56,6 +58,7 @@ impl Stage {
             registry: RefCell::new(None),
             web: OnceCell::new(),
             releases: OnceCell::new(),
+            members: RefCell::default(),
         })
     }
 
@@ -102,6 +105,11 @@ impl Stage {
         }
         let releases = Releases::new(&self.directory("releases"), &self.tools)?;
         Ok(self.releases.get_or_init(|| releases))
+    }
+
+    /// The other machines of a scenario that has several.
+    pub(super) fn members(&self) -> RefMut<'_, Members> {
+        self.members.borrow_mut()
     }
 
     /// Of the switch that a scenario with several machines runs.
@@ -185,12 +193,15 @@ impl Run<'_> {
                 let name = format!("{}: the machine comes up", scenario.name);
                 self.report(&name, started.elapsed(), Verdict::Failed(error));
                 self.skip(checks, "the machine did not come up");
+                self.stage.members().clear();
                 return;
             }
         };
         let name = format!("{}: the machine comes up", scenario.name);
         self.report(&name, started.elapsed(), Verdict::Passed);
         self.checks(&mut machine, checks);
+        // Machines that nobody asks anything take time from the next ones.
+        self.stage.members().clear();
     }
 
     fn checks(&mut self, machine: &mut Machine, checks: &[(&Check, String)]) {
