@@ -193,14 +193,18 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 changed = changes.changed() => changed?,
                 changed = self.machine.changed() => {
                     changed?;
-                    self.register(&key).await?;
+                    // A stray write of our own may come between, hardly twice.
+                    if self.register(&key).await? == Outcome::Refused {
+                        self.register(&key).await?;
+                    }
                 }
                 () = tokio::time::sleep_until(next) => {}
             }
-            if Instant::now() >= beat
-                && let Registration::In(lease) = self.registration
-            {
-                beat = Instant::now() + self.pace.beat;
+            if Instant::now() < beat {
+                continue;
+            }
+            beat = Instant::now() + self.pace.beat;
+            if let Registration::In(lease) = self.registration {
                 if self.store.keep_alive(lease).await? == Renewal::Over {
                     (self.log)("the machine's lease was over: reading anew what is its own");
                     self.registration = Registration::Out;
@@ -399,17 +403,24 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         Ok(quiet)
     }
 
-    /// Writes the machine's key, provided that the desired value is still the one obeyed here.
+    /// Writes the machine's key: when it is not registered, only if the desired value is still the
+    /// one obeyed here. The key is compared too: an earlier write of ours that was lost on its way
+    /// and arrives now would bind it to a lease that nobody renews any more.
     async fn register(&mut self, key: &str) -> anyhow::Result<Outcome> {
+        let machine = self.machine.borrow_and_update().clone();
+        let own = keys::machine(&machine.id);
+        let found = self.store.read(&own).await?;
         let lease = match self.registration {
             Registration::In(lease) => lease,
             Registration::Out => self.store.grant(self.pace.lease_ttl).await?,
         };
-        let machine = self.machine.borrow_and_update().clone();
         let mut transaction = Transaction {
-            compares: Vec::new(),
+            compares: vec![Compare::Modified(
+                own.clone(),
+                found.map_or(0, |entry| entry.modified),
+            )],
             writes: vec![Write::Put {
-                key: keys::machine(&machine.id),
+                key: own,
                 value: serde_json::to_vec(&machine)?,
                 lease: Some(lease),
             }],
@@ -419,10 +430,12 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             transaction.compares.push(obeyed);
         }
         let outcome = self.store.commit(&transaction).await?;
-        if let Outcome::Done(_) = outcome {
-            self.registration = Registration::In(lease);
-        } else {
-            let _ = self.store.revoke(lease).await;
+        match outcome {
+            Outcome::Done(_) => self.registration = Registration::In(lease),
+            Outcome::Refused if self.registration == Registration::Out => {
+                let _ = self.store.revoke(lease).await;
+            }
+            Outcome::Refused => {}
         }
         Ok(outcome)
     }

@@ -37,7 +37,7 @@ fn run(seed: u64) {
 const PAUSED: bool = true;
 
 /// Seeds that once failed.
-const REGRESSIONS: [u64; 2] = [19, 89];
+const REGRESSIONS: [u64; 3] = [19, 89, 333];
 
 #[test]
 fn the_invariants_hold_through_every_fault() {
