@@ -204,12 +204,12 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 continue;
             }
             beat = Instant::now() + self.pace.beat;
-            if let Registration::In(lease) = self.registration {
-                if self.store.keep_alive(lease).await? == Renewal::Over {
-                    (self.log)("the machine's lease was over: reading anew what is its own");
-                    self.registration = Registration::Out;
-                    return Ok(());
-                }
+            if let Registration::In(lease) = self.registration
+                && self.store.keep_alive(lease).await? == Renewal::Over
+            {
+                (self.log)("the machine's lease was over: reading anew what is its own");
+                self.registration = Registration::Out;
+                return Ok(());
             }
         }
     }
