@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod config;
 pub mod exit;
 pub mod fetch;
+pub mod fleet;
 pub mod health;
 pub mod lock;
 pub mod reboot;

@@ -22,7 +22,8 @@ pub(super) fn run(command: Command) -> Result<Exit> {
     match command {
         Command::Run => {
             let root = Root::new("/");
-            on_one_thread(service::run(&root, &Environment::read()))??;
+            let tasks = tokio::task::LocalSet::new();
+            on_one_thread(tasks.run_until(service::run(&root, &Environment::read())))??;
             Ok(Exit::Done)
         }
     }

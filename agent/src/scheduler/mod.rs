@@ -24,6 +24,7 @@ pub mod orders;
 pub mod plan;
 pub mod requirement;
 pub mod service;
+pub mod standing;
 pub mod text;
 
 #[cfg(test)]

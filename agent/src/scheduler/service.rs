@@ -13,6 +13,7 @@ use super::facts;
 use super::host::systemd::Systemd;
 use super::machine::Machine;
 use crate::cluster::settings::Settings as Cluster;
+use crate::fleet;
 use crate::root::Root;
 use crate::store::etcd::{Etcd, SETTINGS, Settings};
 use crate::systemd::bus::Bus;
@@ -55,6 +56,10 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     let id = machine.id.clone();
     let settings = Settings::read(root)?;
     let store = Etcd::connect(&settings).await?;
+    let socket = root
+        .locate(fleet::SOCKET.as_ref())
+        .context("placing the API's socket")?;
+    let api = fleet::bind(&socket, group_of_users())?;
     let bus = Bus::system().await.context("reaching systemd")?;
     let host = Systemd::new(bus, root.clone()).await?;
     let (told, machine) = watch::channel(machine);
@@ -69,8 +74,9 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
         Pace::default(),
         log(),
     );
-    let engine = Engine::new(store, &id, engine::Pace::default(), log());
+    let engine = Engine::new(store.clone(), &id, engine::Pace::default(), log());
     tokio::select! {
+        never = fleet::serve(api, store) => never,
         never = agent.run() => never,
         never = engine.run() => never,
         ended = follow_facts(root, environment, &told) => ended,
@@ -79,6 +85,12 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// May use the API without being root, as on the original.
+fn group_of_users() -> Option<u32> {
+    let group = nix::unistd::Group::from_name("core").ok()??;
+    Some(group.gid.as_raw())
 }
 
 /// A machine of a cluster gets its way to the store with its certificate, at its first boot.

@@ -6,12 +6,13 @@ use serde::Serialize;
 use super::find;
 use crate::cli::output::{Output, columns, print};
 use crate::exit::Exit;
-use crate::scheduler::keys::{Seen, State};
+use crate::scheduler::keys::State;
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders;
 use crate::scheduler::plan::{self, Verdict};
+use crate::scheduler::standing::standing;
 use crate::store::etcd::Etcd;
 use crate::systemd::Active;
 
@@ -21,34 +22,6 @@ pub(in crate::cli) fn machine(model: &Model, id: &MachineId) -> String {
     match address {
         Some(address) if !address.is_empty() => format!("{}.../{address}", id.short()),
         _ => format!("{}...", id.short()),
-    }
-}
-
-fn seen<'m>(model: &'m Model, id: &MachineId, name: &UnitName) -> Option<&'m Seen> {
-    model.observed.get(id)?.units.get(name)
-}
-
-/// The state that is reached, and one machine the unit is on. A global unit has reached a state
-/// when every machine that is to hold it has.
-pub(super) fn standing<'m>(model: &'m Model, name: &UnitName) -> (State, Option<&'m MachineId>) {
-    let holders = model.holders(name);
-    let digest = model.units.get(name).map(|unit| &unit.value.digest);
-    let states = holders.iter().map(|id| match seen(model, id, name) {
-        Some(seen) if Some(&seen.digest) != digest => State::Inactive,
-        Some(seen) if seen.started && seen.active != Active::Activating => State::Launched,
-        Some(seen) if !seen.started && seen.active == Active::Inactive => State::Loaded,
-        Some(seen) if !seen.started && seen.active == Active::Failed => State::Loaded,
-        _ => State::Inactive,
-    });
-    let lowest = states.min();
-    // Still being stopped somewhere it no longer belongs.
-    let leaving = model.observed.iter().any(|(id, observed)| {
-        observed.units.contains_key(name) && !holders.contains(&id) && model.machine(id).is_some()
-    });
-    match lowest {
-        None if leaving => (State::Loaded, None),
-        None => (State::Inactive, None),
-        Some(state) => (state, holders.first().copied()),
     }
 }
 

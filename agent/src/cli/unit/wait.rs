@@ -9,6 +9,7 @@ use super::show;
 use crate::scheduler::keys::State;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
+use crate::scheduler::standing::standing;
 use crate::store::etcd::Etcd;
 
 pub(super) enum Waited {
@@ -40,7 +41,7 @@ pub(super) async fn until(
         Err(_) => {
             let feed = Feed::open(store).await?;
             for name in open {
-                let (now, _) = show::standing(&feed.model, name);
+                let (now, _) = standing(&feed.model, name);
                 eprintln!(
                     "strake: {name} is {now} after {} s, not {state}: `strake unit explain {name}` \
                      and `strake unit status {name}` may say why",
@@ -54,7 +55,7 @@ pub(super) async fn until(
 
 /// Whether it is so; says it once.
 fn told(model: &Model, name: &UnitName, state: State) -> bool {
-    let (now, holder) = show::standing(model, name);
+    let (now, holder) = standing(model, name);
     if now != state {
         return false;
     }

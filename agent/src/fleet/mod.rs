@@ -1,0 +1,16 @@
+//! fleet's HTTP API v1 on a unix socket, over the scheduler's own store: what an original
+//! fleetctl asks gets the answer that fleet gave.
+//!
+//! Mended where no client could rely on the defect: unknown options are refused with their line
+//! and the nearest name, an unknown state is refused before anything is written, a machine that is
+//! not there is not patched, a trailing slash does no harm. Who may open the socket may do
+//! everything: it belongs to root and the group `core`.
+
+mod answer;
+mod machines;
+mod page;
+mod serve;
+mod state;
+mod units;
+
+pub use serve::{SOCKET, bind, serve};

@@ -1,0 +1,180 @@
+//! The socket, and which request goes where.
+
+use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::spawn_local;
+
+use super::answer::{Answer, Answered, bad, refuse};
+use super::{machines, state, units};
+use crate::scheduler::text::MAX_BYTES;
+use crate::store::Store;
+
+pub const SOCKET: &str = "/run/fleet.sock";
+/// A unit as JSON is longer than its text.
+const LIMIT: usize = 4 * MAX_BYTES;
+const HEADER: Duration = Duration::from_secs(10);
+/// Of each error while connections are taken, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A socket that an earlier start has left is taken away.
+pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(path);
+    let listener = listener.with_context(|| format!("listening at {}", path.display()))?;
+    if let Some(group) = group {
+        std::os::unix::fs::chown(path, None, Some(group)).context("giving the socket a group")?;
+    }
+    let mode = std::fs::Permissions::from_mode(0o660);
+    std::fs::set_permissions(path, mode).context("opening the socket to its group")?;
+    Ok(listener)
+}
+
+/// Never ends. Runs on the scheduler's own thread, in a `LocalSet`.
+pub async fn serve(listener: UnixListener, store: impl Store) -> ! {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(spawn_local(connection(stream, store.clone()))),
+            Err(error) => {
+                eprintln!("fleet API: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: UnixStream, store: impl Store) {
+    let service = service_fn(|request| {
+        let store = store.clone();
+        async move { Ok::<_, Infallible>(respond(request, &store).await) }
+    });
+    // Whoever breaks off has nothing to be told.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn respond(request: Request<Incoming>, store: &impl Store) -> Response<Full<Bytes>> {
+    Answer::respond(route(request, store).await)
+}
+
+async fn route(request: Request<Incoming>, store: &impl Store) -> Answered {
+    let method = request.method().clone();
+    let path = request.uri().path().to_string();
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+            .into_owned()
+            .collect();
+    let asked = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    };
+    let token = asked("nextPageToken");
+    let Some(path) = ["/fleet/v1", "/v1-alpha"]
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix))
+    else {
+        return Err(refuse(StatusCode::NOT_FOUND, "no such path"));
+    };
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    match (method, parts.as_slice()) {
+        (Method::GET, ["units"]) => units::list(store, token).await,
+        (Method::GET, ["units", name]) => units::one(store, &name_of(name)?).await,
+        (Method::PUT, ["units", name]) => {
+            let name = name_of(name)?;
+            units::put(store, &name, &json_body(request).await?).await
+        }
+        (Method::DELETE, ["units", name]) => units::delete(store, &name_of(name)?).await,
+        (Method::GET, ["state"]) => {
+            let filter = state::Filter {
+                machine: asked("machineID"),
+                unit: asked("unitName"),
+            };
+            state::list(store, filter, token).await
+        }
+        (Method::GET, ["state", name]) => state::one(store, &name_of(name)?).await,
+        (Method::GET, ["machines"]) => machines::list(store, token).await,
+        (Method::PATCH, ["machines"]) => machines::patch(store, &json_body(request).await?).await,
+        (Method::GET, ["discovery"] | ["discovery.json"]) => Answer::ok(&discovery()),
+        (_, ["units" | "state" | "machines" | "discovery", ..]) => {
+            let message = "only HTTP GET supported against this resource";
+            Err(refuse(StatusCode::METHOD_NOT_ALLOWED, message))
+        }
+        _ => Err(refuse(StatusCode::NOT_FOUND, "no such path")),
+    }
+}
+
+fn name_of(part: &str) -> Result<String, super::answer::Refusal> {
+    let pairs = part.replace('+', "%2B");
+    let decoded = url::form_urlencoded::parse(pairs.as_bytes()).next();
+    match decoded {
+        Some((name, value)) if value.is_empty() => Ok(name.into_owned()),
+        _ => Err(bad(format!("{part:?} names no unit"))),
+    }
+}
+
+async fn json_body(request: Request<Incoming>) -> Result<Bytes, super::answer::Refusal> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.split(';').next().map(str::trim) != Some("application/json") {
+        let message = "application/json is the only supported Content-Type";
+        return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let body = Limited::new(request.into_body(), LIMIT).collect().await;
+    let body = body.map_err(|error| bad(format!("reading the body: {error}")))?;
+    Ok(body.to_bytes())
+}
+
+/// What there is, for clients that ask before they call.
+fn discovery() -> serde_json::Value {
+    let method =
+        |id: &str, http: &str, path: &str| json!({"id": id, "httpMethod": http, "path": path});
+    json!({
+        "kind": "discovery#restDescription",
+        "discoveryVersion": "v1",
+        "id": "fleet:v1",
+        "name": "schema",
+        "version": "v1",
+        "title": "fleet API",
+        "protocol": "rest",
+        "basePath": "/fleet/v1/",
+        "servicePath": "fleet/v1/",
+        "batchPath": "batch",
+        "resources": {
+            "Machines": {"methods": {
+                "List": method("fleet.Machine.List", "GET", "machines"),
+                "Patch": method("fleet.Machine.Patch", "PATCH", "machines"),
+            }},
+            "Units": {"methods": {
+                "List": method("fleet.Unit.List", "GET", "units"),
+                "Get": method("fleet.Unit.Get", "GET", "units/{unitName}"),
+                "Set": method("fleet.Unit.Set", "PUT", "units/{unitName}"),
+                "Delete": method("fleet.Unit.Delete", "DELETE", "units/{unitName}"),
+            }},
+            "UnitState": {"methods": {
+                "List": method("fleet.UnitState.List", "GET", "state"),
+                "Get": method("fleet.UnitState.Get", "GET", "state/{unitName}"),
+            }},
+        },
+    })
+}

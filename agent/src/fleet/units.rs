@@ -1,0 +1,163 @@
+//! `/units`: what is known, and orders about it.
+
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::answer::{Answer, Answered, Refusal, bad, problems, refuse};
+use super::page::page;
+use crate::scheduler::keys::State;
+use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::name::UnitName;
+use crate::scheduler::orders::{self, Known};
+use crate::scheduler::standing::standing;
+use crate::scheduler::text::{Digest, Entry, Text};
+use crate::store::Store;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct UnitOption {
+    section: String,
+    name: String,
+    value: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Unit {
+    name: UnitName,
+    options: Vec<UnitOption>,
+    desired_state: State,
+    current_state: State,
+    #[serde(rename = "machineID", skip_serializing_if = "Option::is_none")]
+    machine_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnitPage {
+    units: Vec<Unit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+/// The body of a PUT.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Order {
+    name: Option<String>,
+    desired_state: String,
+    #[serde(default)]
+    options: Vec<UnitOption>,
+}
+
+pub(super) async fn list(store: &impl Store, token: Option<&str>) -> Answered {
+    let model = Feed::open(store).await?.model;
+    let found = page(model.units.keys(), token)?;
+    let units = found.entries.into_iter();
+    Answer::ok(&UnitPage {
+        units: units.filter_map(|name| shown(&model, name)).collect(),
+        next_page_token: found.next,
+    })
+}
+
+pub(super) async fn one(store: &impl Store, name: &str) -> Answered {
+    let name = parse(name)?;
+    let model = Feed::open(store).await?.model;
+    match shown(&model, &name) {
+        Some(unit) => Answer::ok(&unit),
+        None => Err(not_found()),
+    }
+}
+
+fn not_found() -> Refusal {
+    refuse(StatusCode::NOT_FOUND, "unit does not exist")
+}
+
+fn parse(name: &str) -> Result<UnitName, Refusal> {
+    name.parse()
+        .map_err(|error| bad(format!("{name}: {error}")))
+}
+
+fn shown(model: &Model, name: &UnitName) -> Option<Unit> {
+    let unit = &model.units.get(name)?.value;
+    let (current_state, machine) = standing(model, name);
+    Some(Unit {
+        name: name.clone(),
+        options: options(model, &unit.digest),
+        desired_state: unit.state,
+        current_state,
+        machine_id: machine.map(ToString::to_string),
+    })
+}
+
+fn options(model: &Model, digest: &Digest) -> Vec<UnitOption> {
+    let entries = model.text(digest).map(Text::entries).unwrap_or_default();
+    let option = |entry: &Entry| UnitOption {
+        section: entry.section.clone(),
+        name: entry.name.clone(),
+        value: entry.value.clone(),
+    };
+    entries.iter().map(option).collect()
+}
+
+/// 201: made, or given other options. 204: only its state was set.
+pub(super) async fn put(store: &impl Store, name: &str, body: &[u8]) -> Answered {
+    let order: Order = serde_json::from_slice(body)
+        .map_err(|error| bad(format!("unable to decode body: {error}")))?;
+    if let Some(other) = order.name.as_deref().filter(|other| *other != name) {
+        return Err(bad(format!(
+            "the body is of {other:?}, the path of {name:?}"
+        )));
+    }
+    let name = parse(name)?;
+    let state: State = order
+        .desired_state
+        .parse()
+        .map_err(|error| bad(format!("desiredState: {error}")))?;
+    if name.is_template() && state != State::Inactive {
+        return Err(bad(format!(
+            "{name} is a template: its desiredState is inactive"
+        )));
+    }
+    let known = orders::text(store, &name).await;
+    if let Err(orders::Error::NoUnit(_)) = known {
+        if order.options.is_empty() {
+            let message = "unit does not exist and options field empty";
+            return Err(refuse(StatusCode::CONFLICT, message));
+        }
+    } else if order.options.is_empty() {
+        known?;
+        orders::set_state(store, &name, state).await?;
+        return Answer::empty(StatusCode::NO_CONTENT);
+    }
+    let text = text(order.options)?;
+    let status = match orders::text(store, &name).await {
+        Ok(same) if same == text => StatusCode::NO_CONTENT,
+        _ => StatusCode::CREATED,
+    };
+    if status == StatusCode::CREATED {
+        orders::submit(store, &name, &text, Known::Replace).await?;
+    }
+    orders::set_state(store, &name, state).await?;
+    Answer::empty(status)
+}
+
+fn text(options: Vec<UnitOption>) -> Result<Text, Refusal> {
+    let entries = options
+        .into_iter()
+        .enumerate()
+        .map(|(index, option)| Entry {
+            section: option.section,
+            name: option.name,
+            value: option.value,
+            line: index + 1,
+        });
+    Text::from_entries(entries.collect()).map_err(|all| bad(problems(&all)))
+}
+
+pub(super) async fn delete(store: &impl Store, name: &str) -> Answered {
+    match orders::destroy(store, &parse(name)?).await {
+        Ok(_) => Answer::empty(StatusCode::NO_CONTENT),
+        Err(orders::Error::NoUnit(_)) => Err(not_found()),
+        Err(error) => Err(error.into()),
+    }
+}

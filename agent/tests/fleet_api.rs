@@ -1,0 +1,313 @@
+//! fleet's HTTP API as a client of its own time would ask it, over a real etcd.
+
+mod real_etcd;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use strake_agent::fleet;
+use strake_agent::scheduler::keys::{self, Desired, Observed};
+use strake_agent::scheduler::machine::{Machine, MachineId};
+use strake_agent::store::etcd::Etcd;
+use strake_agent::store::{Store, Transaction, Write};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+struct Client<'a> {
+    socket: &'a Path,
+}
+
+impl Client<'_> {
+    /// Status and body; of a body that is no JSON, nothing.
+    async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        self.send(method, path, "application/json", &body).await
+    }
+
+    async fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> (u16, Value) {
+        let mut stream = UnixStream::connect(self.socket).await.expect("connected");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: domain-sock\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("an answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let value = serde_json::from_str(body).unwrap_or(Value::Null);
+        (status.expect("a status"), value)
+    }
+
+    async fn status(&self, method: &str, path: &str, body: Option<Value>) -> u16 {
+        self.ask(method, path, body).await.0
+    }
+}
+
+async fn put(store: &Etcd, key: String, value: &impl serde::Serialize) {
+    let transaction = Transaction {
+        compares: Vec::new(),
+        writes: vec![Write::Put {
+            key,
+            value: serde_json::to_vec(value).expect("json"),
+            lease: None,
+        }],
+    };
+    store.commit(&transaction).await.expect("written");
+}
+
+fn options(pairs: &[(&str, &str, &str)]) -> Value {
+    let option = |(section, name, value): &(&str, &str, &str)| json!({"section": section, "name": name, "value": value});
+    pairs.iter().map(option).collect()
+}
+
+fn order(state: &str, pairs: &[(&str, &str, &str)]) -> Option<Value> {
+    Some(json!({"desiredState": state, "options": options(pairs)}))
+}
+
+const SLEEP: (&str, &str, &str) = ("Service", "ExecStart", "/bin/sleep 9");
+
+async fn with_api(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let socket = dir.path().join("fleet.sock");
+    let store = server.store().await;
+    let listener = fleet::bind(&socket, None).expect("a socket");
+    let client = Client { socket: &socket };
+    let tasks = tokio::task::LocalSet::new();
+    tasks
+        .run_until(async {
+            tokio::select! {
+                never = fleet::serve(listener, store.clone()) => never,
+                () = test(&client, &store) => {}
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn units_are_made_changed_and_destroyed_with_fleets_codes() {
+    with_api(async |client, _| {
+        let path = "/fleet/v1/units/web.service";
+        assert_eq!(client.status("GET", path, None).await, 404);
+        let none = Some(json!({"desiredState": "launched"}));
+        assert_eq!(client.status("PUT", path, none.clone()).await, 409);
+        assert_eq!(
+            client
+                .status("PUT", path, order("inactive", &[SLEEP]))
+                .await,
+            201
+        );
+        // The same again, then only its state.
+        assert_eq!(
+            client
+                .status("PUT", path, order("inactive", &[SLEEP]))
+                .await,
+            204
+        );
+        assert_eq!(client.status("PUT", path, none).await, 204);
+        let (status, unit) = client.ask("GET", path, None).await;
+        assert_eq!(status, 200);
+        let expected = json!({
+            "name": "web.service",
+            "options": options(&[SLEEP]),
+            "desiredState": "launched",
+            "currentState": "inactive",
+        });
+        assert_eq!(unit, expected);
+        let other = [("Service", "ExecStart", "/bin/sleep 10")];
+        assert_eq!(
+            client.status("PUT", path, order("launched", &other)).await,
+            201
+        );
+        let (_, unit) = client
+            .ask("GET", "/v1-alpha/units/web.service/", None)
+            .await;
+        assert_eq!(unit["options"], options(&other));
+        assert_eq!(client.status("DELETE", path, None).await, 204);
+        assert_eq!(client.status("DELETE", path, None).await, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_and_change_nothing() {
+    with_api(async |client, store| {
+        let before = store.list(keys::ALL, None, None).await.expect("a list");
+        let unit = |name: &str| format!("/fleet/v1/units/{name}");
+        let path = unit("web.service");
+        let typo = [SLEEP, ("X-Fleet", "MachineMetdata", "a=b")];
+        let (status, said) = client.ask("PUT", &path, order("launched", &typo)).await;
+        let message = said["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!((status, &said["error"]["code"]), (400, &json!(400)));
+        assert!(
+            message.contains("line 5") && message.contains("MachineMetadata"),
+            "{message}"
+        );
+        let both = [
+            SLEEP,
+            ("X-Fleet", "Global", "yes"),
+            ("X-Fleet", "MachineOf", "a.service"),
+        ];
+        for (body, expected) in [
+            (order("launched", &both), 400),
+            (order("running", &[SLEEP]), 400),
+            (order("launched", &[("Service", "Exec\nStart", "x")]), 400),
+            (
+                Some(json!({"name": "b.service", "desiredState": "launched"})),
+                400,
+            ),
+            (Some(json!([])), 400),
+        ] {
+            let (status, said) = client.ask("PUT", &path, body.clone()).await;
+            assert_eq!(status, expected, "{body:?}: {said}");
+        }
+        let launched = order("launched", &[SLEEP]);
+        let long = "a".repeat(257) + ".service";
+        for name in ["web.nonsense", "web@.service", "@web.service", &long] {
+            let status = client.status("PUT", &unit(name), launched.clone()).await;
+            assert_eq!(status, 400, "{name}");
+        }
+        let text = client.send("PUT", &path, "text/plain", "{}").await;
+        assert_eq!(text.0, 415);
+        assert_eq!(client.status("POST", "/fleet/v1/units", None).await, 405);
+        assert_eq!(
+            client.status("DELETE", "/fleet/v1/machines", None).await,
+            405
+        );
+        assert_eq!(client.status("GET", "/fleet/v1/nothing", None).await, 404);
+        assert_eq!(client.status("GET", "/", None).await, 404);
+        let paged = client
+            .status("GET", "/fleet/v1/units?nextPageToken=x", None)
+            .await;
+        assert_eq!(paged, 400);
+        let after = store.list(keys::ALL, None, None).await.expect("a list");
+        assert_eq!(after.entries, before.entries);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn machines_and_states_are_shown_and_metadata_is_set() {
+    with_api(async |client, store| {
+        let id: MachineId = "0123456789abcdef0123456789abcdef".parse().expect("id");
+        let mut machine = Machine::new(id.clone());
+        machine.address = "10.0.0.1".to_string();
+        put(store, keys::machine(&id), &machine).await;
+        let path = "/fleet/v1/units/web.service";
+        assert_eq!(
+            client
+                .status("PUT", path, order("launched", &[SLEEP]))
+                .await,
+            201
+        );
+        let (_, unit) = client.ask("GET", path, None).await;
+        assert_eq!(unit["machineID"], Value::Null);
+        let unit = store
+            .read("/strake/v1/units/web.service")
+            .await
+            .expect("answer");
+        let unit: keys::Unit = serde_json::from_slice(&unit.expect("a unit").value).expect("json");
+        let name = "web.service".parse::<strake_agent::scheduler::name::UnitName>();
+        let name = name.expect("name");
+        let desired: Desired = serde_json::from_value(json!({
+            "generation": 1,
+            "units": {"web.service": {"digest": unit.digest, "state": "launched"}},
+        }))
+        .expect("desired");
+        let observed: Observed = serde_json::from_value(json!({
+            "generation": 1,
+            "units": {name.as_str(): {
+                "digest": unit.digest, "load": "loaded", "active": "active",
+                "sub": "running", "started": true,
+            }},
+        }))
+        .expect("observed");
+        put(store, keys::desired(&id), &desired).await;
+        put(store, keys::observed(&id), &observed).await;
+        let (_, shown) = client.ask("GET", path, None).await;
+        assert_eq!(shown["currentState"], "launched");
+        assert_eq!(shown["machineID"], id.as_str());
+        let state = json!({
+            "name": "web.service",
+            "hash": unit.digest,
+            "machineID": id.as_str(),
+            "systemdLoadState": "loaded",
+            "systemdActiveState": "active",
+            "systemdSubState": "running",
+        });
+        let (_, all) = client.ask("GET", "/fleet/v1/state", None).await;
+        assert_eq!(all, json!({"states": [state]}));
+        let (_, none) = client
+            .ask("GET", "/fleet/v1/state?machineID=ffffffff", None)
+            .await;
+        assert_eq!(none, json!({"states": []}));
+        let (_, one) = client.ask("GET", "/fleet/v1/state/web.service", None).await;
+        assert_eq!(one, state);
+        let unknown = client
+            .status("GET", "/fleet/v1/state/b.service", None)
+            .await;
+        assert_eq!(unknown, 404);
+
+        let change = |op: &str, path: String, value: Value| {
+            Some(json!([{"op": op, "path": path, "value": value}]))
+        };
+        let key = format!("/{id}/metadata/zone");
+        let patch = "/fleet/v1/machines";
+        for value in [json!({"value": "a"}), json!("b")] {
+            let body = change("add", key.clone(), value.clone());
+            assert_eq!(client.status("PATCH", patch, body).await, 204);
+            let (_, machines) = client.ask("GET", patch, None).await;
+            let text = value.get("value").unwrap_or(&value);
+            let expected = json!([{
+                "id": id.as_str(), "primaryIP": "10.0.0.1", "metadata": {"zone": text},
+            }]);
+            assert_eq!(machines["machines"], expected);
+        }
+        for (body, expected) in [
+            (change("remove", key.clone(), Value::Null), 204),
+            (
+                change("add", "/ffffffff/metadata/a".into(), json!("b")),
+                404,
+            ),
+            (change("add", key.clone(), Value::Null), 400),
+            (change("move", key.clone(), json!("c")), 400),
+            (change("add", format!("/{id}/name"), json!("c")), 400),
+        ] {
+            let status = client.status("PATCH", patch, body.clone()).await;
+            assert_eq!(status, expected, "{body:?}");
+        }
+        let (_, discovery) = client.ask("GET", "/fleet/v1/discovery", None).await;
+        assert_eq!(
+            discovery["resources"]["Units"]["methods"]["Set"]["httpMethod"],
+            "PUT"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn long_lists_come_in_pages() {
+    with_api(async |client, _| {
+        for index in 0..105 {
+            let path = format!("/fleet/v1/units/u{index:03}.service");
+            let made = client
+                .status("PUT", &path, order("inactive", &[SLEEP]))
+                .await;
+            assert_eq!(made, 201);
+        }
+        let (_, first) = client.ask("GET", "/fleet/v1/units", None).await;
+        assert_eq!(first["units"].as_array().map(Vec::len), Some(100));
+        let token = first["nextPageToken"].as_str().expect("a token");
+        let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+        let path = format!("/fleet/v1/units?nextPageToken={token}");
+        let (_, second) = client.ask("GET", &path, None).await;
+        assert_eq!(second["units"].as_array().map(Vec::len), Some(5));
+        assert_eq!(second["nextPageToken"], Value::Null);
+        assert_eq!(second["units"][4]["name"], "u104.service");
+    })
+    .await;
+}
