@@ -3,6 +3,7 @@
 mod cluster;
 mod config;
 mod coreos_cloudinit;
+mod fleetctl;
 mod health;
 mod lock;
 mod locksmithctl;
@@ -89,6 +90,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         .unwrap_or_default();
     if name == "coreos-cloudinit" {
         return finish(coreos_cloudinit::run(&args[1..]));
+    }
+    if name == "fleetctl" {
+        return finish(fleetctl::run(&args[1..]));
     }
     if name == "locksmithctl" {
         return finish(locksmithctl::run(&args[1..]));

@@ -12,7 +12,7 @@ use crate::scheduler::text::{MAX_BYTES, Problem, Text};
 use crate::store::etcd::Etcd;
 
 /// Name and text of a unit file.
-pub(super) fn read(path: &Path) -> Result<(UnitName, Text)> {
+pub(in crate::cli) fn read(path: &Path) -> Result<(UnitName, Text)> {
     let file = path.file_name().and_then(|name| name.to_str());
     let name: UnitName = file
         .with_context(|| format!("{} names no file", path.display()))?
@@ -39,7 +39,7 @@ fn content(path: &Path) -> Result<String> {
 }
 
 /// A unit that must be known already.
-pub(super) fn known(word: &str) -> Result<UnitName> {
+pub(in crate::cli) fn known(word: &str) -> Result<UnitName> {
     let name = word.rsplit('/').next().unwrap_or(word);
     UnitName::with_default_type(name).with_context(|| format!("{word:?} names no unit"))
 }
@@ -77,7 +77,7 @@ pub(super) async fn submitted(store: &Etcd, word: &str, replace: Known) -> Resul
     Ok(name)
 }
 
-pub(super) fn verify(files: &[std::path::PathBuf]) -> Result<Exit> {
+pub(in crate::cli) fn verify(files: &[std::path::PathBuf]) -> Result<Exit> {
     let mut exit = Exit::Done;
     for path in files {
         let problems: Vec<String> = match read(path) {

@@ -1,6 +1,6 @@
 //! `strake unit ...`: orders about units and what has become of them.
 
-mod find;
+pub(super) mod find;
 mod show;
 mod wait;
 

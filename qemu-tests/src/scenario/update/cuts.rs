@@ -1,6 +1,6 @@
 //! Every power cut of a recorded update, by the model of the loader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
+use super::spread::evenly;
 use crate::blocklog::{Changes, Cut, Disk, Log, Loss, cuts};
 use crate::loader::{Counter, Hash, Model, Part, Release, Slots, Start, Tree};
 use crate::machine::find_partition;
@@ -256,13 +257,5 @@ pub(super) fn spread(summary: &Summary, span: Span, last: usize, count: usize) -
         .turns
         .iter()
         .flat_map(|(prefix, _)| [prefix.saturating_sub(1), *prefix]);
-    let mut chosen: BTreeSet<usize> = turns.collect();
-    let missing = count.saturating_sub(chosen.len()).max(2);
-    for number in 0..missing {
-        chosen.insert(span.from + (last - span.from) * number / (missing - 1));
-    }
-    let inside = chosen
-        .into_iter()
-        .filter(|prefix| (span.from..=last).contains(prefix));
-    inside.collect()
+    evenly(turns.collect(), span.from..=last, count)
 }

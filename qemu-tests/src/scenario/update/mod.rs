@@ -9,6 +9,7 @@ mod good;
 mod node;
 mod releases;
 mod short;
+mod spread;
 
 pub(super) use booted::SCENARIO as POWER_CUTS;
 pub(super) use chain::SCENARIO as CHAIN;

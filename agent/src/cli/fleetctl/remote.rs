@@ -1,0 +1,159 @@
+//! What fleetctl does through ssh: status, journal, ssh. On the unit's own machine without it.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::client::{Client, Machine};
+use super::flags::Flags;
+use crate::cli::unit::find;
+use crate::exit::Exit;
+use crate::root::Root;
+use crate::scheduler::facts;
+
+pub(super) async fn status(client: &Client, flags: &Flags) -> Result<Exit> {
+    let mut exit = Exit::Done;
+    for word in &flags.words {
+        let (unit, machine) = on_machine(client, word, "status").await?;
+        let code = run(&machine, flags, &["systemctl", "status", "-l", &unit])?;
+        if code != Some(0) {
+            exit = Exit::Failed;
+        }
+    }
+    Ok(exit)
+}
+
+pub(super) async fn journal(client: &Client, flags: &Flags) -> Result<Exit> {
+    let word = flags.words.first().context("journal needs a unit")?;
+    let (unit, machine) = on_machine(client, word, "journal").await?;
+    let lines = flags
+        .number("lines")
+        .map_err(anyhow::Error::msg)?
+        .to_string();
+    let mut command = vec!["journalctl", "--unit", &unit, "--no-pager", "-n", &lines];
+    command.extend(["--output", flags.value("output")]);
+    if flags.is_set("sudo") {
+        command.insert(0, "sudo");
+    }
+    if flags.is_set("follow") {
+        command.push("-f");
+    }
+    match run(&machine, flags, &command)? {
+        Some(0) => Ok(Exit::Done),
+        _ => Ok(Exit::Failed),
+    }
+}
+
+/// The machine is the first word, or that of `--machine` or `--unit`; the rest is a command.
+pub(super) async fn ssh(client: &Client, flags: &Flags) -> Result<Exit> {
+    let (named, unit) = (flags.value("machine"), flags.value("unit"));
+    let mut rest = flags.words.as_slice();
+    let machine = match (named, unit) {
+        ("", "") => {
+            let (first, others) = rest
+                .split_first()
+                .context("ssh needs a machine or a unit")?;
+            rest = others;
+            match machine(client, first).await? {
+                Some(machine) => machine,
+                None => on_machine(client, first, "ssh").await?.1,
+            }
+        }
+        ("", unit) => on_machine(client, unit, "ssh").await?.1,
+        (named, "") => {
+            let found = machine(client, named).await?;
+            found.with_context(|| format!("machine {named} does not exist"))?
+        }
+        _ => bail!("both --machine and --unit are given: one is enough"),
+    };
+    if rest.first().map(String::as_str) == Some("--") {
+        rest = &rest[1..];
+    }
+    let error = remote(&machine, flags, rest)?.exec();
+    Err(error).context("running ssh")
+}
+
+async fn machine(client: &Client, word: &str) -> Result<Option<Machine>> {
+    let machines = client.machines().await?;
+    let fits = |machine: &Machine| !word.is_empty() && machine.id.starts_with(word);
+    let mut found = machines.into_iter().filter(fits);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => bail!("found more than one machine with prefix {word:?}"),
+        (found, _) => Ok(found),
+    }
+}
+
+async fn on_machine(client: &Client, word: &str, verb: &str) -> Result<(String, Machine)> {
+    let name = find::known(word)?;
+    let unit = client.unit(name.as_str()).await?;
+    let unit = unit.with_context(|| format!("unit {name} does not exist"))?;
+    if unit.is_global() {
+        bail!("unable to {verb} global unit {name}: use `systemctl` on a machine");
+    }
+    if unit.machine_id.is_empty() {
+        bail!("unit {name} is on no machine");
+    }
+    let machine = machine(client, &unit.machine_id).await?;
+    let machine = machine.with_context(|| format!("the machine of {name} is away"))?;
+    Ok((name.to_string(), machine))
+}
+
+fn run(machine: &Machine, flags: &Flags, command: &[&str]) -> Result<Option<i32>> {
+    let own = facts::machine_id(&Root::new("/")).ok();
+    let status = if own.is_some_and(|own| own.as_str() == machine.id) {
+        Command::new(command[0]).args(&command[1..]).status()
+    } else {
+        let words: Vec<String> = command.iter().map(ToString::to_string).collect();
+        remote(machine, flags, &words)?.status()
+    };
+    Ok(status
+        .with_context(|| format!("running {}", command[0]))?
+        .code())
+}
+
+fn remote(machine: &Machine, flags: &Flags, command: &[String]) -> Result<Command> {
+    if machine.address.is_empty() {
+        bail!("machine {} tells no address", machine.id);
+    }
+    let timeout = flags.number("ssh-timeout").map_err(anyhow::Error::msg)?;
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-p", flags.value("ssh-port")])
+        .args(["-l", flags.value("ssh-username")])
+        .arg(format!("-oConnectTimeout={timeout}"));
+    if flags.value("strict-host-key-checking") == "false" {
+        ssh.args([
+            "-oStrictHostKeyChecking=no",
+            "-oUserKnownHostsFile=/dev/null",
+        ]);
+    }
+    if flags.is_set("forward-agent") {
+        ssh.arg("-A");
+    }
+    ssh.arg(&machine.address)
+        .arg("--")
+        .args(command.iter().map(|word| quoted(word)));
+    Ok(ssh)
+}
+
+/// ssh hands the words to a shell on the other side.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_the_other_side_as_they_are() {
+        assert_eq!(quoted("systemctl"), "systemctl");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+    }
+}
