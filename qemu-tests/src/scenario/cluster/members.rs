@@ -20,8 +20,7 @@ pub(super) const NUMBERS: [u8; 3] = [1, 2, 3];
 pub(super) const LIMIT: u64 = 300;
 const SEED: u64 = 2;
 
-const NETWORK: &str = "\
-  - path: /etc/systemd/network/10-lab{{number}}.network
+const NETWORK: &str = "  - path: /etc/systemd/network/10-lab{{number}}.network
     content: |
       [Match]
       MACAddress={{mac}}
