@@ -59,7 +59,7 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     let socket = root
         .locate(fleet::SOCKET.as_ref())
         .context("placing the API's socket")?;
-    let api = fleet::bind(&socket, group_of_users())?;
+    let api = fleet::bind(&socket, group_of_users(root))?;
     let bus = Bus::system().await.context("reaching systemd")?;
     let host = Systemd::new(bus, root.clone()).await?;
     let (told, machine) = watch::channel(machine);
@@ -87,10 +87,15 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     }
 }
 
-/// May use the API without being root, as on the original.
-fn group_of_users() -> Option<u32> {
-    let group = nix::unistd::Group::from_name("core").ok()??;
-    Some(group.gid.as_raw())
+/// May use the API without being root, as on the original. Read by hand: libc's own way loads
+/// libraries, which a static program cannot.
+fn group_of_users(root: &Root) -> Option<u32> {
+    let groups = root.read_text("/etc/group").ok()?;
+    let mut lines = groups
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let core = lines.find(|fields| fields.first() == Some(&"core"))?;
+    core.get(2)?.parse().ok()
 }
 
 /// A machine of a cluster gets its way to the store with its certificate, at its first boot.
