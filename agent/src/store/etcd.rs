@@ -1,6 +1,7 @@
 //! The real store: etcd version 3.
 
 use std::error::Error as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::{
     Batch, Compare, Entry, Error, Event, Kind, Lease, Listing, Outcome, PAGE, Renewal, Revision,
     Store, Transaction, Watch, WatchEnd, WatchSender, Write,
 };
+use crate::fetch::resolver::Resolver;
 use crate::root::Root;
 
 pub const SETTINGS: &str = "/etc/strake/etcd.json";
@@ -93,13 +95,46 @@ impl Etcd {
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_keep_alive(PING_EVERY, REQUEST_TIMEOUT)
             .with_keep_alive_while_idle(PING_WHILE_IDLE);
-        if let Some(tls) = settings.tls()? {
+        let mut endpoints = Vec::new();
+        let mut name = None;
+        for endpoint in &settings.endpoints {
+            let (by_address, host) = addressed(endpoint).await?;
+            endpoints.push(by_address);
+            name = name.or(host);
+        }
+        if let Some(mut tls) = settings.tls()? {
+            if let Some(name) = name {
+                tls = tls.domain_name(name);
+            }
             options = options.with_tls(tls);
         }
-        let connected = Client::connect(&settings.endpoints, Some(options)).await;
+        let connected = Client::connect(&endpoints, Some(options)).await;
         let client = connected.map_err(failed("connect"))?;
         Ok(Etcd { client })
     }
+}
+
+/// An endpoint with an address in place of a name, and that name: the C library's own way to
+/// addresses would kill a static program.
+async fn addressed(endpoint: &str) -> Result<(String, Option<String>), Error> {
+    let doing = || format!("connect to {endpoint}");
+    let invalid = |error: url::ParseError| Error::new(Kind::Invalid, doing(), error);
+    let mut parsed = url::Url::parse(endpoint).map_err(invalid)?;
+    // A scheme that url does not know has a host that it does not look at.
+    let host = parsed.host_str().unwrap_or_default().to_string();
+    if host.is_empty() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Ok((endpoint.to_string(), None));
+    }
+    let found = Resolver::default().addresses(&host).await;
+    let found = found.map_err(|error| Error::new(Kind::Unreachable, doing(), error))?;
+    let nothing = || Error::new(Kind::Unreachable, doing(), "the name has no address");
+    let address = found.first().ok_or_else(nothing)?.ip();
+    let changed = parsed.set_ip_host(address);
+    changed.map_err(|()| Error::new(Kind::Invalid, doing(), "it cannot have an address"))?;
+    Ok((
+        parsed.as_str().trim_end_matches('/').to_string(),
+        Some(host),
+    ))
 }
 
 fn failed(doing: &str) -> impl FnOnce(etcd_client::Error) -> Error {
@@ -304,5 +339,29 @@ fn batch(message: &etcd_client::WatchResponse) -> Batch {
     Batch {
         revision: message.header().map_or(0, |header| header.revision()),
         events: events.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_stay_and_names_become_addresses() {
+        for endpoint in [
+            "http://127.0.0.1:2379",
+            "https://[fd00::1]:2379",
+            "127.0.0.1:2379",
+        ] {
+            let same = (endpoint.to_string(), None);
+            let found = addressed(endpoint).await.ok();
+            assert!(found.is_none() || found == Some(same), "{endpoint}");
+        }
+        let (found, name) = addressed("http://localhost:2379").await.expect("localhost");
+        let own = ["http://127.0.0.1:2379", "http://[::1]:2379"];
+        assert!(own.contains(&found.as_str()), "{found}");
+        assert_eq!(name.as_deref(), Some("localhost"));
+        let unknown = addressed("http://nowhere.invalid:2379").await;
+        assert_eq!(unknown.expect_err("no such name").kind, Kind::Unreachable);
     }
 }
