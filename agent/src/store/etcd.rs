@@ -118,11 +118,14 @@ impl Etcd {
 /// addresses would kill a static program.
 async fn addressed(endpoint: &str) -> Result<(String, Option<String>), Error> {
     let doing = || format!("connect to {endpoint}");
-    let invalid = |error: url::ParseError| Error::new(Kind::Invalid, doing(), error);
-    let mut parsed = url::Url::parse(endpoint).map_err(invalid)?;
-    // A scheme that url does not know has a host that it does not look at.
+    let url = url::Url::parse(endpoint).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let mut parsed = url.ok_or_else(|| {
+        let why = "it is not http:// or https://, a host and a port";
+        Error::new(Kind::Invalid, doing(), why)
+    })?;
     let host = parsed.host_str().unwrap_or_default().to_string();
-    if host.is_empty() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return Ok((endpoint.to_string(), None));
     }
     let found = Resolver::default().addresses(&host).await;
@@ -348,14 +351,18 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_stay_and_names_become_addresses() {
-        for endpoint in [
-            "http://127.0.0.1:2379",
-            "https://[fd00::1]:2379",
+        for endpoint in ["http://127.0.0.1:2379", "https://[fd00::1]:2379"] {
+            let found = addressed(endpoint).await.expect(endpoint);
+            assert_eq!(found, (endpoint.to_string(), None));
+        }
+        for wrong in [
             "127.0.0.1:2379",
+            "etcd.example:2379",
+            "unix:///run/etcd",
+            "",
         ] {
-            let same = (endpoint.to_string(), None);
-            let found = addressed(endpoint).await.ok();
-            assert!(found.is_none() || found == Some(same), "{endpoint}");
+            let refused = addressed(wrong).await.expect_err(wrong);
+            assert_eq!(refused.kind, Kind::Invalid, "{wrong}");
         }
         let (found, name) = addressed("http://localhost:2379").await.expect("localhost");
         let own = ["http://127.0.0.1:2379", "http://[::1]:2379"];
