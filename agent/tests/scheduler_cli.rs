@@ -164,3 +164,44 @@ async fn verify_names_every_fault_with_its_place() {
          Conflicts?)\nbad.service: line 5, column 1: Global: this is yes or no\n"
     );
 }
+
+#[tokio::test]
+async fn what_units_set_aside_is_shown_with_their_machine() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let sleeper = "[Service]\nExecStart=/bin/sleep 9\n[X-Strake]\n";
+    for (name, options) in [
+        ("a.service", "Memory=512M\nCPU=0.5\n"),
+        ("b.service", "CPU=1\n"),
+    ] {
+        std::fs::write(dir.path().join(name), format!("{sleeper}{options}")).expect("file");
+    }
+    let store = server.store().await;
+    let id: MachineId = "0123456789abcdef0123456789abcdef".parse().expect("id");
+    let mut machine = Machine::new(id.clone());
+    machine.facts.insert(
+        "memory".to_string(),
+        serde_json::from_value(4e9.into()).expect("fact"),
+    );
+    machine.facts.insert(
+        "cpus".to_string(),
+        serde_json::from_value(4.0.into()).expect("fact"),
+    );
+    put(&store, keys::machine(&id), &machine).await;
+    let engine = Engine::new(store.clone(), &id, Pace::default(), Box::new(|_| {}));
+    let story = async {
+        let start = ["unit", "start", "--no-block", "a.service", "b.service"];
+        told(&server, dir.path(), &start, 0).await;
+        desired(&store, &id, 2).await;
+        let shown = told(&server, dir.path(), &["machine", "show", id.short()], 0).await;
+        for part in ["536870912 bytes", "1.5 processors"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    };
+    tokio::select! {
+        never = engine.run() => never,
+        () = story => {}
+    }
+}

@@ -10,9 +10,11 @@ use super::output::{Output, columns};
 use super::runtime::on_one_thread;
 use super::store::connect;
 use crate::exit::Exit;
+use crate::scheduler::keys::Desired;
 use crate::scheduler::machine::{Duty, Machine, MachineId};
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::orders::{self, Tagging};
+use crate::scheduler::requirement::Requirements;
 use crate::store::Outcome;
 use crate::store::etcd::Etcd;
 
@@ -103,19 +105,33 @@ struct Shown<'m> {
     #[serde(flatten)]
     machine: &'m Machine,
     units: Vec<String>,
+    /// What its units have set aside: `Memory=` in bytes, `CPU=` in thousandths of a processor.
+    memory_set_aside: u64,
+    cpu_set_aside: u64,
+}
+
+/// Sums of what the units ask for. A text that is not understood asks for nothing.
+fn set_aside(model: &Model, desired: &Desired) -> (u64, u64) {
+    let asked = desired.units.iter().filter_map(|(name, unit)| {
+        let wanted = Requirements::read(name, model.text(&unit.digest)?).ok()?;
+        Some((wanted.memory, wanted.cpu))
+    });
+    asked.fold((0, 0), |(memory, cpu), (more, faster)| {
+        (memory.saturating_add(more), cpu.saturating_add(faster))
+    })
 }
 
 async fn show(store: &Etcd, machine: &str, output: Output) -> Result<Exit> {
     let model = Feed::open(store).await?.model;
     let id = named(&model, machine)?;
-    let held = model.desired.get(&id).map(|desired| &desired.value.units);
+    let nothing = Desired::default();
+    let held = model.desired.get(&id).map_or(&nothing, |held| &held.value);
+    let (memory_set_aside, cpu_set_aside) = set_aside(&model, held);
     let shown = Shown {
         machine: model.machine(&id).context("the machine left just now")?,
-        units: held
-            .into_iter()
-            .flat_map(|units| units.keys())
-            .map(ToString::to_string)
-            .collect(),
+        units: held.units.keys().map(ToString::to_string).collect(),
+        memory_set_aside,
+        cpu_set_aside,
     };
     output.print(&shown, || {
         let machine = shown.machine;
@@ -129,6 +145,14 @@ async fn show(store: &Etcd, machine: &str, output: Output) -> Result<Exit> {
         }
         for (key, fact) in &machine.facts {
             rows.push(vec![format!("fact {key}"), fact.to_string()]);
+        }
+        if shown.memory_set_aside > 0 {
+            let memory = format!("{} bytes", shown.memory_set_aside);
+            rows.push(vec!["memory set aside".to_string(), memory]);
+        }
+        if shown.cpu_set_aside > 0 {
+            let cpu = format!("{} processors", shown.cpu_set_aside as f64 / 1000.0);
+            rows.push(vec!["CPU set aside".to_string(), cpu]);
         }
         for unit in &shown.units {
             rows.push(vec!["unit".to_string(), unit.clone()]);
