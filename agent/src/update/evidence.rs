@@ -13,6 +13,10 @@ use crate::root::Root;
 const JOURNAL: &str = "/var/log/journal";
 /// Where the kernel, and later systemd-pstore, keeps a panic's text.
 const PSTORE: [&str; 2] = ["/var/lib/systemd/pstore", "/sys/fs/pstore"];
+/// What the watchdog's driver found when it was loaded.
+const BOOT_STATUS: &str = "/sys/class/watchdog/watchdog0/bootstatus";
+/// `WDIOF_CARDRESET`: the last reset was the watchdog's.
+const CARD_RESET: u32 = 0x20;
 /// Lines kept of one boot, and boots looked at, the last ones.
 const LINES: usize = 15;
 const BOOTS: usize = 3;
@@ -25,6 +29,15 @@ pub struct Evidence {
     pub lines: Vec<String>,
     /// The kernel's own word for why it stopped.
     pub panic: Option<String>,
+    pub last_reset: Reset,
+}
+
+/// Who ended the boot before this one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reset {
+    Watchdog,
+    #[default]
+    Unknown,
 }
 
 /// A row of `journalctl --list-boots -o json`.
@@ -46,6 +59,15 @@ pub fn collect(root: &Root, attempt: &Attempt) -> Evidence {
     Evidence {
         lines,
         panic: panic(root, attempt),
+        last_reset: last_reset(root),
+    }
+}
+
+fn last_reset(root: &Root) -> Reset {
+    let status = root.read_text(BOOT_STATUS).unwrap_or_default();
+    match status.trim().parse::<u32>() {
+        Ok(bits) if bits & CARD_RESET != 0 => Reset::Watchdog,
+        _ => Reset::Unknown,
     }
 }
 
@@ -56,16 +78,29 @@ impl Evidence {
             (Some(verdict), Some(panic)) => format!("not healthy: {verdict}; {panic}"),
             (Some(verdict), None) => format!("not healthy: {verdict}"),
             (None, Some(panic)) => panic.clone(),
+            (None, None) if self.last_reset == Reset::Watchdog => {
+                "it hung: the hardware watchdog ended it".to_owned()
+            }
             (None, None) if self.lines.is_empty() => "no journal and no panic reached the \
                  disk: it crashed or hung early, or the power failed"
                 .to_owned(),
-            (None, None) => {
-                "it ended without a verdict (crash, hang or power cut); the last lines are kept"
-                    .to_owned()
-            }
+            (None, None) => match self.lines.iter().rev().find_map(|line| crash(line)) {
+                Some(crash) => format!("it ended without a verdict: {crash}"),
+                None => {
+                    "it ended without a verdict (crash, hang or power cut); the last lines are kept"
+                        .to_owned()
+                }
+            },
         };
         format!("{boots} boots, none healthy: {told}")
     }
+}
+
+/// What systemd says of a service whose program crashed or cannot be run.
+fn crash(line: &str) -> Option<&str> {
+    let signs = [": Main process exited, code=", ": Failed to execute "];
+    let (_, said) = line.split_once("systemd[1]: ")?;
+    signs.iter().any(|sign| said.contains(sign)).then_some(said)
 }
 
 /// The boots after the one in which the release was made ready, without the one that runs.
@@ -212,6 +247,7 @@ mod tests {
         let with = |lines: &[&str], panic: Option<&str>| Evidence {
             lines: lines.iter().map(ToString::to_string).collect(),
             panic: panic.map(ToString::to_string),
+            last_reset: Reset::Unknown,
         };
         let nothing = with(&[], None).cause(None, 3);
         assert!(
@@ -220,6 +256,25 @@ mod tests {
         );
         let crash = with(&["x"], None).cause(None, 3);
         assert!(crash.contains("without a verdict"), "{crash}");
+        let lines = [
+            "[ 9.1] node systemd[1]: strake-health.service: Main process exited, code=killed, status=6/ABRT",
+            "[ 9.2] node systemd[1]: Reached target reboot.target",
+        ];
+        let crash = with(&lines, None).cause(None, 3);
+        assert_eq!(
+            crash,
+            "3 boots, none healthy: it ended without a verdict: strake-health.service: Main \
+             process exited, code=killed, status=6/ABRT"
+        );
+        let hung = Evidence {
+            last_reset: Reset::Watchdog,
+            ..with(&["x"], None)
+        };
+        let hung = hung.cause(None, 3);
+        assert!(
+            hung.ends_with("it hung: the hardware watchdog ended it"),
+            "{hung}"
+        );
         let verdict = with(&["x"], None).cause(Some("app.service: failed".into()), 3);
         assert_eq!(
             verdict,
@@ -234,6 +289,23 @@ mod tests {
         let failed = "<2>[ 1.1] strake-init: FAILED: slot: none\n".to_owned();
         let told = last_words(&[text, failed]);
         assert_eq!(told.as_deref(), Some("strake-init: FAILED: slot: none"));
+    }
+
+    #[test]
+    fn the_watchdogs_own_bit_tells_its_resets() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let root = Root::new(dir.path());
+        assert_eq!(last_reset(&root), Reset::Unknown);
+        let path = dir.path().join(&BOOT_STATUS[1..]);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("made");
+        for (text, expected) in [
+            ("0\n", Reset::Unknown),
+            ("32\n", Reset::Watchdog),
+            ("33\n", Reset::Watchdog),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(last_reset(&root), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -49,9 +49,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
     let machines = arguments.has(Ring::Machines) && !arguments.fast && names_a_scenario(wanted);
     let stage = if machines {
         let (image, tools) = up::build(workspace, &progress)?;
-        if arguments.full {
-            progress.stage("publisher", || programs::publisher(workspace))?;
-        }
+        progress.stage("publisher", || programs::publisher(workspace))?;
         Some(Stage::new(
             &workspace.tests().join("machines"),
             image,

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use super::breaker::REQUIRED;
 use super::node::{install, refusal, runs_blessed, used_image, user_data_of};
 use super::releases::{BREAKING, BROKEN};
 use crate::machine::{Machine, find_partition};
@@ -24,11 +25,23 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     checks: &[
         Check {
             name: "after a kernel panic",
-            how: How::Now(|machine, stage| broken(machine, stage, &in_release("panic"))),
+            how: How::Now(|machine, stage| {
+                broken(
+                    machine,
+                    stage,
+                    &in_release("panic", "Kernel panic - not syncing"),
+                )
+            }),
         },
         Check {
             name: "after a failed start in the initrd",
-            how: How::Now(|machine, stage| broken(machine, stage, &on_disk("USR-B-VERITY", 0))),
+            how: How::Now(|machine, stage| {
+                broken(
+                    machine,
+                    stage,
+                    &on_disk("USR-B-VERITY", 0, "no slot has root hash"),
+                )
+            }),
         },
         Check {
             name: "after a corrupted block of /usr",
@@ -36,19 +49,33 @@ pub(crate) const SCENARIO: Scenario = Scenario {
         },
         Check {
             name: "after a crash of PID 1",
-            how: How::Now(|machine, stage| broken(machine, stage, &in_release("pid1"))),
+            how: How::Now(|machine, stage| {
+                broken(
+                    machine,
+                    stage,
+                    &in_release("pid1", "no journal and no panic"),
+                )
+            }),
         },
         Check {
             name: "after a failed required unit",
-            how: How::Now(|machine, stage| broken(machine, stage, &Cause::default())),
+            how: How::Now(|machine, stage| broken(machine, stage, &REQUIRED_UNIT)),
         },
         Check {
             name: "after crashes of the agent, over and over",
-            how: How::Now(|machine, stage| broken(machine, stage, &in_release("agent"))),
+            how: How::Now(|machine, stage| {
+                broken(machine, stage, &in_release("agent", "without a verdict"))
+            }),
         },
         Check {
             name: "after a hang, by the watchdog",
-            how: How::Now(|machine, stage| broken(machine, stage, &in_release("hang"))),
+            how: How::Now(|machine, stage| {
+                broken(
+                    machine,
+                    stage,
+                    &in_release("hang", "the hardware watchdog ended it"),
+                )
+            }),
         },
     ],
 };
@@ -66,17 +93,29 @@ struct Cause {
     /// Where a block of the machine's disk is overwritten.
     place: Option<u64>,
     label: &'static str,
+    /// What has to be told of it.
+    told: &'static str,
 }
 
-fn in_release(word: &'static str) -> Cause {
+/// What the release does without a word.
+const REQUIRED_UNIT: Cause = Cause {
+    word: None,
+    place: None,
+    label: "",
+    told: REQUIRED,
+};
+
+fn in_release(word: &'static str, told: &'static str) -> Cause {
     Cause {
         word: Some(word),
+        told,
         ..Cause::default()
     }
 }
 
-fn on_disk(label: &'static str, place: u64) -> Cause {
+fn on_disk(label: &'static str, place: u64, told: &'static str) -> Cause {
     Cause {
+        told,
         // Whatever else is broken in the release is not what fails.
         word: Some("nothing"),
         place: Some(place),
@@ -136,6 +175,12 @@ fn broken(machine: &mut Machine, stage: &Stage, cause: &Cause) -> Result<()> {
     let refused = refusal(machine, &release)?;
     println!("        {}", refused["cause"]);
     ensure!(refused["boots"] == TRIES, "it is refused so: {refused}");
+    let told_cause = refused["cause"].as_str().unwrap_or_default();
+    ensure!(
+        told_cause.contains(cause.told),
+        "{:?} is not told: {refused}",
+        cause.told
+    );
     told(machine, stage, &release)
 }
 
@@ -156,7 +201,7 @@ pub(super) fn told(machine: &mut Machine, stage: &Stage, release: &Built) -> Res
 fn corrupted(machine: &mut Machine, stage: &Stage) -> Result<()> {
     let image = stage.releases()?.built(BROKEN)?.directory.join("usr.erofs");
     let place = place_in(stage, &image, "/lib/systemd/systemd")?;
-    broken(machine, stage, &on_disk("USR-B", place))
+    broken(machine, stage, &on_disk("USR-B", place, "is corrupted"))
 }
 
 /// Where a file's content begins in a file system, in bytes.
