@@ -26,7 +26,23 @@ pub fn publisher(workspace: &Workspace) -> Result<PathBuf> {
     Ok(workspace.program("strake-release"))
 }
 
+/// The load of `cargo lab bench scheduler`.
+pub fn scheduler_load(workspace: &Workspace) -> Result<PathBuf> {
+    let name = "scheduler_load";
+    let mut command = command(workspace);
+    run_visibly(command.args(["--package", "strake-agent", "--example", name]))?;
+    Ok(workspace.program("examples").join(name))
+}
+
 fn cargo(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    let mut command = command(workspace);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    run_visibly(&mut command)
+}
+
+fn command(workspace: &Workspace) -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(workspace.root())
@@ -35,8 +51,5 @@ fn cargo(workspace: &Workspace, packages: &[&str]) -> Result<()> {
         // It would take the place of the target's own flags.
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null());
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    run_visibly(&mut command)
+    command
 }

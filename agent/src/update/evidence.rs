@@ -17,6 +17,8 @@ const PSTORE: [&str; 2] = ["/var/lib/systemd/pstore", "/sys/fs/pstore"];
 const BOOT_STATUS: &str = "/sys/class/watchdog/watchdog0/bootstatus";
 /// `WDIOF_CARDRESET`: the last reset was the watchdog's.
 const CARD_RESET: u32 = 0x20;
+/// PID 1's words for a program that crashed, or cannot be run.
+const CRASH: &str = "Main process exited, code=(killed|dumped)|: Failed to execute ";
 /// Lines kept of one boot, and boots looked at, the last ones.
 const LINES: usize = 15;
 const BOOTS: usize = 3;
@@ -29,6 +31,8 @@ pub struct Evidence {
     pub lines: Vec<String>,
     /// The kernel's own word for why it stopped.
     pub panic: Option<String>,
+    /// What systemd says of the program that crashed last, or cannot be run.
+    pub crash: Option<String>,
     pub last_reset: Reset,
 }
 
@@ -59,6 +63,7 @@ pub fn collect(root: &Root, attempt: &Attempt) -> Evidence {
     Evidence {
         lines,
         panic: panic(root, attempt),
+        crash: boots.last().and_then(|boot| crash(root, &boot.boot_id)),
         last_reset: last_reset(root),
     }
 }
@@ -84,7 +89,7 @@ impl Evidence {
             (None, None) if self.lines.is_empty() => "no journal and no panic reached the \
                  disk: it crashed or hung early, or the power failed"
                 .to_owned(),
-            (None, None) => match self.lines.iter().rev().find_map(|line| crash(line)) {
+            (None, None) => match &self.crash {
                 Some(crash) => format!("it ended without a verdict: {crash}"),
                 None => {
                     "it ended without a verdict (crash, hang or power cut); the last lines are kept"
@@ -94,13 +99,6 @@ impl Evidence {
         };
         format!("{boots} boots, none healthy: {told}")
     }
-}
-
-/// What systemd says of a service whose program crashed or cannot be run.
-fn crash(line: &str) -> Option<&str> {
-    let signs = [": Main process exited, code=", ": Failed to execute "];
-    let (_, said) = line.split_once("systemd[1]: ")?;
-    signs.iter().any(|sign| said.contains(sign)).then_some(said)
 }
 
 /// The boots after the one in which the release was made ready, without the one that runs.
@@ -130,6 +128,15 @@ fn last_lines(root: &Root, boot: &str) -> Vec<String> {
     text.lines()
         .map(|line| line.chars().take(LINE).collect())
         .collect()
+}
+
+/// A crash comes long before the last lines when the machine then waits for its deadline.
+fn crash(root: &Root, boot: &str) -> Option<String> {
+    let boot = format!("_BOOT_ID={boot}");
+    let last = ["-n", "1", "-o", "cat", "-g", CRASH, "_PID=1", &boot];
+    let text = journalctl(root, &last);
+    let line = text.lines().next()?;
+    Some(line.chars().take(LINE).collect())
 }
 
 /// There is no other way to read a journal than its own program. No answer is no lines.
@@ -247,6 +254,7 @@ mod tests {
         let with = |lines: &[&str], panic: Option<&str>| Evidence {
             lines: lines.iter().map(ToString::to_string).collect(),
             panic: panic.map(ToString::to_string),
+            crash: None,
             last_reset: Reset::Unknown,
         };
         let nothing = with(&[], None).cause(None, 3);
@@ -256,15 +264,15 @@ mod tests {
         );
         let crash = with(&["x"], None).cause(None, 3);
         assert!(crash.contains("without a verdict"), "{crash}");
-        let lines = [
-            "[ 9.1] node systemd[1]: strake-health.service: Main process exited, code=killed, status=6/ABRT",
-            "[ 9.2] node systemd[1]: Reached target reboot.target",
-        ];
-        let crash = with(&lines, None).cause(None, 3);
+        let killed = Evidence {
+            crash: Some("strake-health.service: Main process exited, code=killed".into()),
+            ..with(&["x"], None)
+        };
+        let killed = killed.cause(None, 3);
         assert_eq!(
-            crash,
+            killed,
             "3 boots, none healthy: it ended without a verdict: strake-health.service: Main \
-             process exited, code=killed, status=6/ABRT"
+             process exited, code=killed"
         );
         let hung = Evidence {
             last_reset: Reset::Watchdog,

@@ -8,12 +8,14 @@ mod cloud_init;
 mod config;
 mod reference;
 mod row;
+mod scheduler;
 mod update;
 
 pub use boot::boot;
 pub use build::build;
 pub use config::config;
 pub use row::{Row, Summary, median};
+pub use scheduler::scheduler;
 pub use update::update;
 
 use crate::image::Image;

@@ -63,6 +63,16 @@ impl Row {
         self
     }
 
+    pub fn at_least(mut self, bar: f64) -> Self {
+        self.bar = Some(
+            format!("at least {bar} {}", self.unit)
+                .trim_end()
+                .to_owned(),
+        );
+        self.holds = self.number().map(|own| own >= bar);
+        self
+    }
+
     pub fn ratio_at_most(mut self, bar: f64) -> Self {
         self.bar = Some(format!("ratio at most {bar}"));
         self.holds = self.ratio.map(|ratio| ratio <= bar);
@@ -158,6 +168,14 @@ mod tests {
             Some(false)
         );
         assert_eq!(Row::new("size", 15.1, "MB").ratio_at_most(0.5).holds, None);
+        assert_eq!(
+            Row::new("rate", 9.0, "/s").at_least(10.0).holds,
+            Some(false)
+        );
+        assert_eq!(
+            Row::new("rate", 10.0, "/s").at_least(10.0).holds,
+            Some(true)
+        );
         assert_eq!(Row::machine("2 processors").cells()[1], "2 processors");
     }
 }

@@ -27,6 +27,8 @@ enum Bench {
     Build,
     /// Checking and applying cloud-configs, against cloud-init
     Config,
+    /// Units through a real etcd, with machines simulated up to 10,000
+    Scheduler,
     /// Bytes and work of updates, against casync, zchunk, xdelta3, RAUC and zstd
     Update,
 }
@@ -52,6 +54,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         Bench::Boot => bench::boot(&site)?,
         Bench::Build => bench::build(&site)?,
         Bench::Config => bench::config(&site)?,
+        Bench::Scheduler => bench::scheduler(&site)?,
         Bench::Update => bench::update(&site)?,
     };
     print(&rows, arguments.output)?;

@@ -64,7 +64,11 @@ pub(crate) const SCENARIO: Scenario = Scenario {
         Check {
             name: "after crashes of the agent, over and over",
             how: How::Now(|machine, stage| {
-                broken(machine, stage, &in_release("agent", "without a verdict"))
+                broken(
+                    machine,
+                    stage,
+                    &in_release("agent", "Main process exited, code="),
+                )
             }),
         },
         Check {
