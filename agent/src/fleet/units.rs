@@ -8,7 +8,7 @@ use super::page::page;
 use crate::scheduler::keys::State;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
-use crate::scheduler::orders::{self, Known};
+use crate::scheduler::orders::{self, Changed};
 use crate::scheduler::standing::standing;
 use crate::scheduler::text::{Digest, Entry, Text};
 use crate::store::Store;
@@ -118,27 +118,21 @@ pub(super) async fn put(store: &impl Store, name: &str, body: &[u8]) -> Answered
             "{name} is a template: its desiredState is inactive"
         )));
     }
-    let known = orders::text(store, &name).await;
-    if let Err(orders::Error::NoUnit(_)) = known {
-        if order.options.is_empty() {
-            let message = "unit does not exist and options field empty";
-            return Err(refuse(StatusCode::CONFLICT, message));
-        }
-    } else if order.options.is_empty() {
-        known?;
-        orders::set_state(store, &name, state).await?;
-        return Answer::empty(StatusCode::NO_CONTENT);
+    if order.options.is_empty() {
+        return match orders::set_state(store, &name, state).await {
+            Ok(_) => Answer::empty(StatusCode::NO_CONTENT),
+            Err(orders::Error::NoUnit(_)) => {
+                let message = "unit does not exist and options field empty";
+                Err(refuse(StatusCode::CONFLICT, message))
+            }
+            Err(error) => Err(error.into()),
+        };
     }
     let text = text(order.options)?;
-    let status = match orders::text(store, &name).await {
-        Ok(same) if same == text => StatusCode::NO_CONTENT,
-        _ => StatusCode::CREATED,
-    };
-    if status == StatusCode::CREATED {
-        orders::submit(store, &name, &text, Known::Replace).await?;
+    match orders::set(store, &name, &text, state).await? {
+        Changed::Content => Answer::empty(StatusCode::CREATED),
+        Changed::State | Changed::Nothing => Answer::empty(StatusCode::NO_CONTENT),
     }
-    orders::set_state(store, &name, state).await?;
-    Answer::empty(status)
 }
 
 fn text(options: Vec<UnitOption>) -> Result<Text, Refusal> {

@@ -49,10 +49,7 @@ pub async fn submit(
     text: &Text,
     known: Known,
 ) -> Result<Outcome, Error> {
-    Requirements::read(name, text).map_err(|problems| Error::Wrong {
-        unit: name.clone(),
-        problems,
-    })?;
+    check(name, text)?;
     let digest = text.digest();
     let (state, modified) = match read(store, name).await? {
         Some((unit, _)) if unit.digest == digest => return Ok(Outcome::Refused),
@@ -69,18 +66,53 @@ pub async fn submit(
         digest: digest.clone(),
         state,
     };
-    let text = Write::Put {
-        key: keys::text(&digest),
-        value: text.to_string().into_bytes(),
-        lease: None,
+    let writes = vec![put_text(&digest, text), put(name, &unit)];
+    change(store, &keys::unit(name), modified, writes).await
+}
+
+/// What an order changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    Content,
+    State,
+    Nothing,
+}
+
+/// Content and state in one transaction, whatever they were before.
+pub async fn set(
+    store: &impl Store,
+    name: &UnitName,
+    text: &Text,
+    state: State,
+) -> Result<Changed, Error> {
+    check(name, text)?;
+    if name.is_template() && state != State::Inactive {
+        return Err(Error::Template(name.clone()));
+    }
+    let digest = text.digest();
+    let found = read(store, name).await?;
+    let modified = found.as_ref().map_or(0, |(_, modified)| *modified);
+    let changed = match &found {
+        Some((unit, _)) if unit.digest != digest => Changed::Content,
+        Some((unit, _)) if unit.state != state => Changed::State,
+        Some(_) => return Ok(Changed::Nothing),
+        None => Changed::Content,
     };
-    change(
-        store,
-        &keys::unit(name),
-        modified,
-        vec![text, put(name, &unit)],
-    )
-    .await
+    let mut writes = Vec::new();
+    if changed == Changed::Content {
+        writes.push(put_text(&digest, text));
+    }
+    writes.push(put(name, &Unit { digest, state }));
+    change(store, &keys::unit(name), modified, writes).await?;
+    Ok(changed)
+}
+
+fn check(name: &UnitName, text: &Text) -> Result<(), Error> {
+    let read = Requirements::read(name, text);
+    read.map(drop).map_err(|problems| Error::Wrong {
+        unit: name.clone(),
+        problems,
+    })
 }
 
 /// Says what is to become of a known unit.
@@ -172,6 +204,14 @@ fn put(name: &UnitName, unit: &Unit) -> Write {
     }
 }
 
+fn put_text(digest: &Digest, text: &Text) -> Write {
+    Write::Put {
+        key: keys::text(digest),
+        value: text.to_string().into_bytes(),
+        lease: None,
+    }
+}
+
 async fn change(
     store: &impl Store,
     key: &str,
@@ -225,6 +265,28 @@ mod tests {
             gone.expect_err("gone").to_string(),
             "a.service is not known to the cluster"
         );
+    }
+
+    #[tokio::test]
+    async fn content_and_state_are_set_together() {
+        let store = Memory::default();
+        let name: UnitName = "a.service".parse().expect("name");
+        let other = unit("[X-Strake]\nMemory=1M\n");
+        for (text, state, expected) in [
+            (&unit(""), State::Launched, Changed::Content),
+            (&unit(""), State::Launched, Changed::Nothing),
+            (&unit(""), State::Loaded, Changed::State),
+            (&other, State::Launched, Changed::Content),
+        ] {
+            let changed = set(&store, &name, text, state).await.expect("set");
+            assert_eq!(changed, expected);
+            let (unit, _) = read(&store, &name).await.expect("unit").expect("unit");
+            assert_eq!((unit.digest, unit.state), (text.digest(), state));
+        }
+        let template: UnitName = "a@.service".parse().expect("name");
+        let refused = set(&store, &template, &other, State::Launched).await;
+        assert!(matches!(refused, Err(Error::Template(_))));
+        assert!(!store.holds(&keys::unit(&template)));
     }
 
     #[tokio::test]
