@@ -218,3 +218,41 @@ async fn a_restart_of_the_service_remembers_what_was_started() {
         serde_json::from_slice(&std::fs::read(notes).expect("notes")).expect("json");
     assert_eq!(notes["new.service"]["started"], true);
 }
+
+#[tokio::test]
+async fn a_container_is_handed_over_as_its_service() {
+    let served = serve().await;
+    let host = &served.host;
+    let name: UnitName = "web@1.container".parse().expect("name");
+    let text = Text::parse("[Container]\nImage=web:%i\n[X-Strake]\nMemory=1G\n").expect("text");
+    host.load(&name, &text.digest(), &text)
+        .await
+        .expect("loaded");
+    let path = served.dir.path().join("run/strake/units/web@1.service");
+    let service = std::fs::read_to_string(&path).expect("service");
+    assert!(service.contains("--name=systemd-web_1"), "{service}");
+    let link = served.dir.path().join("run/systemd/system/web@1.service");
+    assert!(link.symlink_metadata().is_ok());
+    let twin: UnitName = "web@1.service".parse().expect("name");
+    let refused = host.load(&twin, &unit().digest(), &unit()).await;
+    let error = refused.expect_err("refused").to_string();
+    assert!(error.contains("as web@1.container still is"), "{error}");
+    host.start(&name).await.expect("started");
+    let seen = host.units().await.expect("units");
+    assert_eq!(
+        (seen[&name].active, &seen[&name].digest),
+        (Active::Active, &text.digest())
+    );
+    host.stop(&name).await.expect("stopped");
+    host.unload(&name).await.expect("unloaded");
+    assert!(!path.exists() && link.symlink_metadata().is_err());
+    let calls = served.calls.lock().expect("lock").clone();
+    assert_eq!(
+        calls,
+        [
+            "start web@1.service",
+            "stop web@1.service",
+            "reset web@1.service"
+        ]
+    );
+}

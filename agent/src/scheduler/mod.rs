@@ -1,7 +1,7 @@
 //! The unit scheduler: what users ask for, where it goes, and what runs.
 //!
-//! `name`, `text`, `glob`, `condition`, `requirement`, `machine` and `plan` are pure: they know no
-//! clock, no disk and no store. `keys` says what lies where in the store, `model` holds all of it
+//! `name`, `text`, `glob`, `condition`, `requirement`, `container`, `machine` and `plan` are pure:
+//! they know no clock, no disk and no store. `keys` says what lies where in the store, `model` holds all of it
 //! in memory, `engine` (the leader) turns the model into plans and plans into writes, `agent`
 //! makes this machine do what its one key says, and `api` is the door for users.
 //!
@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod cache;
 pub mod condition;
+pub mod container;
 pub mod engine;
 pub mod facts;
 pub mod glob;
@@ -26,6 +27,7 @@ pub mod requirement;
 pub mod service;
 pub mod standing;
 pub mod text;
+mod value;
 
 #[cfg(test)]
 mod sim;

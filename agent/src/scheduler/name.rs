@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 pub const MAX_LENGTH: usize = 256;
 
-const TYPES: [&str; 13] = [
+/// The type of units that are containers; everything else is systemd's own.
+const CONTAINER: &str = "container";
+const TYPES: [&str; 14] = [
     "automount",
     "busname",
+    CONTAINER,
     "device",
     "mount",
     "path",
@@ -23,7 +26,7 @@ const TYPES: [&str; 13] = [
     "target",
     "timer",
 ];
-const TEMPLATE_TYPES: [&str; 5] = ["path", "service", "socket", "target", "timer"];
+const TEMPLATE_TYPES: [&str; 6] = [CONTAINER, "path", "service", "socket", "target", "timer"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -39,7 +42,7 @@ pub enum Refused {
     Beginning,
     #[error("this is no type of unit that the cluster knows (such as .service or .timer)")]
     UnknownType,
-    #[error("only path, service, socket, target and timer units may be templates")]
+    #[error("only container, path, service, socket, target and timer units may be templates")]
     NoTemplateType,
 }
 
@@ -92,6 +95,27 @@ impl UnitName {
         Some(UnitName(
             format!("{}@.{}", self.prefix(), self.unit_type()).into(),
         ))
+    }
+
+    pub fn is_container(&self) -> bool {
+        self.unit_type() == CONTAINER
+    }
+
+    /// What systemd knows the unit as: `web.service` for `web.container`, and itself otherwise.
+    pub fn on_systemd(&self) -> UnitName {
+        match self.is_container() {
+            true => UnitName(format!("{}.service", self.stem()).into()),
+            false => self.clone(),
+        }
+    }
+
+    /// The other name that would be the same unit to systemd.
+    pub fn twin(&self) -> Option<UnitName> {
+        match self.unit_type() {
+            CONTAINER => Some(self.on_systemd()),
+            "service" => Some(UnitName(format!("{}.{CONTAINER}", self.stem()).into())),
+            _ => None,
+        }
     }
 
     /// `%n`, `%N`, `%p` and `%i` replaced; everything else stays as it is.
@@ -219,6 +243,21 @@ mod tests {
         assert_eq!(text, "web@a@1.x.service web@a@1.x web a@1.x %H %");
         let plain = UnitName::with_default_type("db").expect("name");
         assert_eq!((plain.as_str(), plain.template()), ("db.service", None));
+    }
+
+    #[test]
+    fn a_container_is_a_service_to_systemd() {
+        let cases = [
+            ("web.container", "web.service", Some("web.service")),
+            ("web@1.container", "web@1.service", Some("web@1.service")),
+            ("web@.service", "web@.service", Some("web@.container")),
+            ("web.socket", "web.socket", None),
+        ];
+        for (text, on_systemd, twin) in cases {
+            let name: UnitName = text.parse().expect(text);
+            assert_eq!(name.on_systemd().as_str(), on_systemd, "{text}");
+            assert_eq!(name.twin().as_ref().map(UnitName::as_str), twin, "{text}");
+        }
     }
 
     proptest! {

@@ -18,6 +18,8 @@ pub enum Error {
     Template(UnitName),
     #[error("{unit} is there with another content ({})", known.short())]
     Different { unit: UnitName, known: Digest },
+    #[error("{unit} and {other}, which is known, are one unit to systemd: destroy that one first")]
+    Twin { unit: UnitName, other: UnitName },
     #[error("{0} was changed by somebody else at the same moment: look and try again")]
     Changed(String),
     #[error("{unit} cannot be scheduled:{}", lines(problems))]
@@ -67,7 +69,7 @@ pub async fn submit(
         state,
     };
     let writes = vec![put_text(&digest, text), put(name, &unit)];
-    change(store, &keys::unit(name), modified, writes).await
+    make_known(store, name, modified, writes).await
 }
 
 /// What an order changed.
@@ -103,8 +105,36 @@ pub async fn set(
         writes.push(put_text(&digest, text));
     }
     writes.push(put(name, &Unit { digest, state }));
-    change(store, &keys::unit(name), modified, writes).await?;
+    make_known(store, name, modified, writes).await?;
     Ok(changed)
+}
+
+/// Writes the unit unless another one is known that is the same to systemd.
+async fn make_known(
+    store: &impl Store,
+    name: &UnitName,
+    modified: Revision,
+    writes: Vec<Write>,
+) -> Result<Outcome, Error> {
+    let key = keys::unit(name);
+    let Some(other) = name.twin() else {
+        return change(store, &key, modified, writes).await;
+    };
+    let twin = keys::unit(&other);
+    let transaction = Transaction {
+        compares: vec![
+            Compare::Modified(key.clone(), modified),
+            Compare::Modified(twin.clone(), 0),
+        ],
+        writes,
+    };
+    match commit(store, &key, &transaction).await {
+        Err(Error::Changed(_)) if store.read(&twin).await?.is_some() => Err(Error::Twin {
+            unit: name.clone(),
+            other,
+        }),
+        done => done,
+    }
 }
 
 fn check(name: &UnitName, text: &Text) -> Result<(), Error> {
@@ -222,7 +252,15 @@ async fn change(
         compares: vec![Compare::Modified(key.to_string(), modified)],
         writes,
     };
-    match store.commit(&transaction).await? {
+    commit(store, key, &transaction).await
+}
+
+async fn commit(
+    store: &impl Store,
+    key: &str,
+    transaction: &Transaction,
+) -> Result<Outcome, Error> {
+    match store.commit(transaction).await? {
         Outcome::Done(revision) => Ok(Outcome::Done(revision)),
         Outcome::Refused => {
             let name = key.rsplit('/').next().unwrap_or(key);
@@ -303,6 +341,32 @@ mod tests {
             .expect("a template");
         let error = set_state(&store, &name, State::Launched).await;
         assert!(matches!(error, Err(Error::Template(_))));
+    }
+
+    #[tokio::test]
+    async fn a_container_and_a_service_of_one_name_are_not_known_together() {
+        let store = Memory::default();
+        let name = |text: &str| text.parse::<UnitName>().expect("name");
+        let container = Text::parse("[Container]\nImage=web\n").expect("text");
+        for (first, second) in [
+            ("a.container", "a.service"),
+            ("b@1.service", "b@1.container"),
+        ] {
+            let text = |name: &UnitName| match name.is_container() {
+                true => container.clone(),
+                false => unit(""),
+            };
+            let (first, second) = (name(first), name(second));
+            let done = submit(&store, &first, &text(&first), Known::Refuse).await;
+            assert!(matches!(done, Ok(Outcome::Done(_))), "{done:?}");
+            let refused = submit(&store, &second, &text(&second), Known::Refuse).await;
+            assert!(matches!(refused, Err(Error::Twin { .. })), "{refused:?}");
+            destroy(&store, &first).await.expect("gone");
+            let done = submit(&store, &second, &text(&second), Known::Refuse).await;
+            assert!(matches!(done, Ok(Outcome::Done(_))), "{done:?}");
+        }
+        let wrong = submit(&store, &name("c.container"), &unit(""), Known::Refuse).await;
+        assert!(matches!(wrong, Err(Error::Wrong { .. })), "{wrong:?}");
     }
 
     #[tokio::test]

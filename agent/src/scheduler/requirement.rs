@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::condition::{Condition, quantity};
+use super::container;
 use super::glob::Glob;
 use super::name::UnitName;
 use super::text::{Entry, Problem, Text};
+use super::value::{Yes, joined, nearest, truth};
 
 pub const FLEET: &str = "X-Fleet";
 pub const STRAKE: &str = "X-Strake";
@@ -89,6 +91,11 @@ impl Requirements {
             }
         }
         reader.combinations(text);
+        if name.is_container()
+            && let Err(problems) = container::service(name, text)
+        {
+            reader.problems.extend(problems);
+        }
         if reader.problems.is_empty() {
             Ok(reader.found)
         } else {
@@ -296,24 +303,6 @@ impl Reader<'_> {
     }
 }
 
-/// A continued line as one, as systemd reads it.
-fn joined(value: &str) -> String {
-    value.replace("\\\n", " ").trim().to_string()
-}
-
-enum Yes {
-    Yes,
-    No,
-}
-
-fn truth(value: &str) -> Option<Yes> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "1" | "on" | "t" => Some(Yes::Yes),
-        "false" | "no" | "0" | "off" | "f" => Some(Yes::No),
-        _ => None,
-    }
-}
-
 /// Words apart by blanks; quotes keep blanks together.
 fn words(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
@@ -331,31 +320,6 @@ fn words(text: &str) -> Option<Vec<String>> {
     }
     words.extend(word);
     (!quoted).then_some(words)
-}
-
-/// The known name that a slip of up to two keys could have made, letter case aside.
-fn nearest<'n>(written: &str, known: &[&'n str]) -> Option<&'n str> {
-    let written = written.to_ascii_lowercase();
-    let distances = known
-        .iter()
-        .map(|name| (distance(&written, &name.to_ascii_lowercase()), *name));
-    let (distance, name) = distances.min()?;
-    (distance <= 2).then_some(name)
-}
-
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, c) in a.chars().take(64).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, d) in b.iter().enumerate() {
-            let change = diagonal + usize::from(c != *d);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ async fn on_machine(client: &Client, word: &str, verb: &str) -> Result<(String, 
     }
     let machine = machine(client, &unit.machine_id).await?;
     let machine = machine.with_context(|| format!("the machine of {name} is away"))?;
-    Ok((name.to_string(), machine))
+    Ok((name.on_systemd().to_string(), machine))
 }
 
 fn run(machine: &Machine, flags: &Flags, command: &[&str]) -> Result<Option<i32>> {

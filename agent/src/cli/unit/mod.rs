@@ -49,6 +49,9 @@ pub(super) enum Command {
     Cat {
         #[arg(value_name = "UNIT")]
         unit: String,
+        /// A container as the service that systemd is given for it
+        #[arg(long)]
+        service: bool,
     },
     /// Where a unit is and what systemd says of it; exit code 3 unless it is active
     Status {
@@ -125,7 +128,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
             Command::Unload(order) => set(&store, &order, State::Inactive).await,
             Command::Restart(order) => restart(&store, &order).await,
             Command::Destroy { units } => destroy(&store, &units).await,
-            Command::Cat { unit } => show::cat(&store, &unit).await,
+            Command::Cat { unit, service } => show::cat(&store, &unit, service).await,
             Command::Status { unit, output } => show::status(&store, &unit, output).await,
             Command::List { output } => show::units(&store, output).await,
             Command::ListFiles { output } => show::files(&store, output).await,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::find;
 use crate::cli::output::{Output, columns, print};
 use crate::exit::Exit;
+use crate::scheduler::container;
 use crate::scheduler::keys::State;
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::model::{Feed, Model};
@@ -25,8 +26,13 @@ pub(in crate::cli) fn machine(model: &Model, id: &MachineId) -> String {
     }
 }
 
-pub(super) async fn cat(store: &Etcd, word: &str) -> Result<Exit> {
-    let text = orders::text(store, &find::known(word)?).await?;
+pub(super) async fn cat(store: &Etcd, word: &str, service: bool) -> Result<Exit> {
+    let unit = find::known(word)?;
+    let mut text = orders::text(store, &unit).await?;
+    if service && unit.is_container() {
+        let service = container::service(&unit, &text);
+        text = service.map_err(|problems| orders::Error::Wrong { unit, problems })?;
+    }
     print(&text.to_string());
     Ok(Exit::Done)
 }

@@ -1,6 +1,7 @@
 //! Units given to the machine's own systemd: the text in `/run/strake/units`, a link to it in
 //! `/run/systemd/system`, orders over D-Bus.
 //!
+//! A `.container` unit is handed over as the service that it means, under that service's name.
 //! What was loaded and started is noted in `/run/strake/units.json`, so that a restart of this
 //! service changes nothing and a restart of the machine forgets all. A name that the machine
 //! itself uses is refused.
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use super::Host;
 use crate::root::Root;
+use crate::scheduler::container;
 use crate::scheduler::keys::Seen;
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::{Digest, Text};
@@ -87,7 +89,21 @@ impl Systemd {
             .with_context(|| format!("writing {}", path.display()))
     }
 
+    /// Two units of the cluster that are one to systemd: submitting refuses them, but one may
+    /// still be on its way out here.
+    fn refuse_names_of_others(&self, name: &UnitName) -> Result<()> {
+        let notes = self.notes.borrow();
+        match name.twin().filter(|twin| notes.contains_key(twin)) {
+            Some(twin) => bail!(
+                "{name} is {} to systemd, as {twin} still is",
+                name.on_systemd()
+            ),
+            None => Ok(()),
+        }
+    }
+
     fn refuse_names_of_the_machine(&self, name: &UnitName) -> Result<()> {
+        let name = &name.on_systemd();
         for dir in OF_THE_MACHINE {
             for unit in [Some(name.clone()), name.template()].into_iter().flatten() {
                 let path = Path::new(dir).join(unit.as_str());
@@ -112,12 +128,27 @@ impl Systemd {
     }
 
     fn link(&self, name: &UnitName) -> Result<PathBuf> {
+        let name = name.on_systemd();
         Ok(self.root.locate(&Path::new(LINKS).join(name.as_str()))?)
     }
 }
 
 fn text_path(name: &UnitName) -> PathBuf {
-    Path::new(TEXTS).join(name.as_str())
+    Path::new(TEXTS).join(name.on_systemd().as_str())
+}
+
+/// What systemd is to read.
+fn handed_over(name: &UnitName, text: &Text) -> Result<String> {
+    if !name.is_container() {
+        return Ok(text.to_string());
+    }
+    match container::service(name, text) {
+        Ok(service) => Ok(service.to_string()),
+        Err(problems) => {
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            bail!("{name} cannot be run: {}", all.join("; "))
+        }
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -135,14 +166,15 @@ impl Host for Systemd {
         if notes.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let names: Vec<&str> = notes.keys().map(UnitName::as_str).collect();
+        let names: Vec<UnitName> = notes.keys().map(UnitName::on_systemd).collect();
+        let names: Vec<&str> = names.iter().map(UnitName::as_str).collect();
         let rows = self.bus.rows(&names).await?;
         let mut rows: BTreeMap<String, _> = rows
             .into_iter()
             .map(|row| (row.name.clone(), row))
             .collect();
         let seen = notes.into_iter().map(|(name, note)| {
-            let row = rows.remove(name.as_str());
+            let row = rows.remove(name.on_systemd().as_str());
             let (load, active, sub) = match row {
                 Some(row) => (row.load, row.active, row.sub),
                 None => (
@@ -165,15 +197,16 @@ impl Host for Systemd {
     }
 
     async fn load(&self, name: &UnitName, digest: &Digest, text: &Text) -> Result<()> {
+        self.refuse_names_of_others(name)?;
         self.refuse_names_of_the_machine(name)?;
-        self.write(&text_path(name), text.to_string().as_bytes())?;
+        self.write(&text_path(name), handed_over(name, text)?.as_bytes())?;
         let link = self.link(name)?;
         remove(&link)?;
         if let Some(dir) = link.parent() {
             std::fs::create_dir_all(dir)?;
         }
         symlink(text_path(name), &link).with_context(|| format!("linking {}", link.display()))?;
-        if self.bus.remembers(name.as_str()).await? {
+        if self.bus.remembers(name.on_systemd().as_str()).await? {
             self.bus.reload().await?;
         }
         let note = Note {
@@ -184,7 +217,7 @@ impl Host for Systemd {
     }
 
     async fn start(&self, name: &UnitName) -> Result<()> {
-        self.bus.run(Job::Start, name.as_str()).await?;
+        self.bus.run(Job::Start, name.on_systemd().as_str()).await?;
         self.note(|notes| {
             if let Some(note) = notes.get_mut(name) {
                 note.started = true;
@@ -193,7 +226,7 @@ impl Host for Systemd {
     }
 
     async fn stop(&self, name: &UnitName) -> Result<()> {
-        self.bus.run(Job::Stop, name.as_str()).await?;
+        self.bus.run(Job::Stop, name.on_systemd().as_str()).await?;
         self.note(|notes| {
             if let Some(note) = notes.get_mut(name) {
                 note.started = false;
@@ -202,7 +235,7 @@ impl Host for Systemd {
     }
 
     async fn unload(&self, name: &UnitName) -> Result<()> {
-        self.bus.reset_failed(name.as_str()).await?;
+        self.bus.reset_failed(name.on_systemd().as_str()).await?;
         remove(&self.link(name)?)?;
         remove(&self.root.locate(&text_path(name))?)?;
         self.note(|notes| drop(notes.remove(name)))
