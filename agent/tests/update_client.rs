@@ -3,45 +3,8 @@
 mod machine;
 mod publisher;
 
-use publisher::{Made, Node, Publisher, Server, made};
-
-struct Bench {
-    publisher: Publisher,
-    server: Server,
-    node: Node,
-    old: Made,
-    new: Made,
-}
-
-/// A machine that runs 1.0.0, and a channel that offers 1.1.0.
-fn bench() -> Bench {
-    let publisher = Publisher::new();
-    let (old, new) = (made(1), made(2));
-    publisher.publish("1.0.0", &old, "");
-    publisher.publish("1.1.0", &new, "");
-    let server = publisher.serve();
-    let node = Node::new("1.0.0", &old, &publisher, &server.url);
-    Bench {
-        publisher,
-        server,
-        node,
-        old,
-        new,
-    }
-}
-
-impl Bench {
-    /// 1.1.0 is installed, booted and blessed.
-    fn updated() -> Bench {
-        let bench = bench();
-        bench.node.code("install", 0);
-        bench.node.boots("1.1.0", "B", &bench.new);
-        bench
-            .node
-            .rename_entry("strake_1.1.0+3.efi", "strake_1.1.0.efi");
-        bench
-    }
-}
+use publisher::bench::{Bench, bench};
+use publisher::made;
 
 #[test]
 fn a_release_is_found_installed_and_waits_for_a_reboot() {
@@ -192,66 +155,6 @@ fn a_rollback_can_be_taken_back_before_the_reboot() {
 }
 
 #[test]
-fn a_damaged_passive_slot_is_an_alarm_and_no_way_back() {
-    let Bench { node, .. } = &Bench::updated();
-    let mut slot = node.slot("vda2");
-    slot[5 * 4096] ^= 1;
-    node.fill("vda2", &slot);
-    let refused = node.code("rollback", 1);
-    assert!(refused.contains("block 5 of USR-A is damaged"), "{refused}");
-    assert_eq!(node.entries(), ["strake_1.0.0.efi", "strake_1.1.0.efi"]);
-    node.fill("vda3", &[0; 8192]);
-    let status = node.status();
-    assert_eq!(status["alarms"][0]["kind"], "passive-slot", "{status}");
-}
-
-#[test]
-fn lost_state_and_a_wrong_clock_are_alarms() {
-    let Bench { node, .. } = &Bench::updated();
-    let trust = node.machine.path("state/update/trust");
-    let path = trust.join("trust.json");
-    let text = std::fs::read_to_string(&path).expect("trust");
-    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    kept["seen"]["clock"] = "2999-01-01T00:00:00Z".into();
-    std::fs::write(&path, kept.to_string()).expect("trust");
-    assert_eq!(node.status()["alarms"][0]["kind"], "clock");
-    std::fs::write(&path, "{").expect("trust");
-    let alarm = &node.status()["alarms"][0];
-    assert_eq!(alarm["kind"], "state");
-    assert!(
-        alarm["text"]
-            .as_str()
-            .expect("text")
-            .contains("trust.json is damaged")
-    );
-    node.code("check", 1);
-    std::fs::remove_dir_all(&trust).expect("trust");
-    assert_eq!(node.status()["alarms"][0]["kind"], "state");
-    node.code("check", 3);
-    assert_eq!(node.status()["alarms"], serde_json::json!([]));
-}
-
-#[test]
-fn a_repository_uploaded_by_half_is_an_alarm_until_it_is_whole() {
-    let Bench {
-        publisher, node, ..
-    } = &bench();
-    let timestamp = std::fs::read_to_string(publisher.path("repo/metadata/timestamp.json"));
-    let timestamp: serde_json::Value =
-        serde_json::from_str(&timestamp.expect("timestamp")).expect("JSON");
-    let current = &timestamp["signed"]["meta"]["snapshot.json"]["version"];
-    let path = publisher.path(&format!("repo/metadata/{current}.snapshot.json"));
-    let whole = std::fs::read(&path).expect("snapshot");
-    std::fs::write(&path, &whole[..whole.len() / 2]).expect("half");
-    node.code("check", 1);
-    let status = node.status();
-    assert_eq!(status["alarms"][0]["kind"], "repository", "{status}");
-    std::fs::write(&path, whole).expect("whole");
-    node.code("check", 0);
-    assert_eq!(node.status()["alarms"], serde_json::json!([]));
-}
-
-#[test]
 fn without_a_server_or_a_root_it_says_where_they_belong() {
     let Bench { node, .. } = &bench();
     std::fs::remove_file(node.machine.path("etc/strake/update/root.json")).expect("root");
@@ -281,33 +184,6 @@ fn an_older_release_is_booted_only_by_force_or_pin_and_the_newer_one_steps_back(
     node.rename_entry("strake_1.1.0+0.efi", "strake_1.1.0.efi");
     node.code("settle", 0);
     assert_eq!(node.entries(), ["strake_1.0.0+3.efi", "strake_1.1.0+0.efi"]);
-}
-
-#[test]
-fn expired_metadata_is_an_alarm_and_rolling_back_still_works() {
-    let Bench { node, .. } = &Bench::updated();
-    let path = node.machine.path("state/update/trust/trust.json");
-    let text = std::fs::read_to_string(&path).expect("trust");
-    let mut kept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    kept["seen"]["clock"] = "2999-01-01T00:00:00Z".into();
-    std::fs::write(&path, kept.to_string()).expect("trust");
-    let refused = node.code("check", 1);
-    assert!(refused.contains("expires is"), "{refused}");
-    let status = node.status();
-    let kinds: Vec<_> = status["alarms"].as_array().expect("list").iter().collect();
-    assert!(
-        kinds.iter().any(|alarm| alarm["kind"] == "repository"),
-        "{status}"
-    );
-    assert_eq!(
-        node.machine
-            .strake(&["status"])
-            .out
-            .matches("ALARM")
-            .count(),
-        2
-    );
-    node.code("rollback", 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::boot::describe;
 use super::cloud_init::CloudInit;
 use super::{Row, Site, Summary};
-use crate::lab::{Cluster, ClusterMachine};
+use crate::lab::{Cluster, ClusterMachine, membership};
 use crate::machine::{Machine, MachineSpec};
 use crate::measure::Cost;
 use crate::ssh::KeyPair;
@@ -109,6 +109,7 @@ fn before_boot(site: &Site<'_>, directory: &Path) -> Result<Row> {
         ssh_key: &ssh_key,
         // Nothing is pulled before the boot.
         registry: "10.0.2.2:5000",
+        membership: &membership(directory, 1, site.tools)?,
     };
     let user_data = node.user_data(&cluster)?;
     let mut times = Summary::default();

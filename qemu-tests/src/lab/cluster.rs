@@ -99,6 +99,8 @@ pub struct Machine<'a> {
     pub number: Port,
     pub ssh_key: &'a str,
     pub registry: &'a str,
+    /// What `strake cluster init` said once for all of them, on one line.
+    pub membership: &'a str,
 }
 
 impl Machine<'_> {
@@ -112,7 +114,7 @@ impl Machine<'_> {
     }
 
     pub fn address(&self) -> String {
-        format!("{NETWORK}.{}", 10 + self.number)
+        address(self.number)
     }
 
     fn facts(&self) -> BTreeMap<&'static str, String> {
@@ -123,6 +125,7 @@ impl Machine<'_> {
             ("mac", self.mac()),
             ("ssh_key", self.ssh_key.to_owned()),
             ("registry", self.registry.to_owned()),
+            ("cluster", self.membership.to_owned()),
         ])
     }
 
@@ -141,6 +144,24 @@ impl Machine<'_> {
         }
         Ok(text + rest)
     }
+}
+
+fn address(number: Port) -> String {
+    format!("{NETWORK}.{}", 10 + number)
+}
+
+/// Machines that are members of etcd: three where there are that many, as one of three may fail.
+pub(super) fn seeds(machines: Port) -> Vec<String> {
+    let members = if machines < 3 { 1 } else { 3 };
+    (1..=members).map(address).collect()
+}
+
+/// The value of `strake.cluster` from what `strake cluster init` printed, as JSON, which is YAML
+/// wherever it stands.
+pub(super) fn membership(part: &str) -> Result<String, BadCluster> {
+    let syntax = |error: &dyn std::fmt::Display| BadCluster::Syntax(error.to_string());
+    let part: serde_json::Value = serde_yaml::from_str(part).map_err(|error| syntax(&error))?;
+    serde_json::to_string(&part["strake"]["cluster"]).map_err(|error| syntax(&error))
 }
 
 pub fn name(number: Port) -> String {
@@ -173,6 +194,7 @@ mod tests {
         number: 12,
         ssh_key: "ssh-ed25519 AAAA lab",
         registry: "10.0.2.2:5000",
+        membership: "{\"name\":\"lab\"}",
     };
 
     fn cluster(cloud_config: &str) -> Cluster {
@@ -187,6 +209,15 @@ mod tests {
         assert!(user_data.starts_with("#cloud-config\n"), "{user_data}");
         assert!(user_data.contains("10.9.0.22"), "{user_data}");
         assert!(!user_data.contains("{{"), "{user_data}");
+    }
+
+    #[test]
+    fn what_init_prints_becomes_one_line() {
+        let part = "strake:\n  cluster:\n    name: lab\n    ca: |\n      one\n      two\n";
+        let line = membership(part).unwrap();
+        assert_eq!(line, r#"{"ca":"one\ntwo\n","name":"lab"}"#);
+        assert_eq!(seeds(2), ["10.9.0.11"]);
+        assert_eq!(seeds(5), ["10.9.0.11", "10.9.0.12", "10.9.0.13"]);
     }
 
     #[test]

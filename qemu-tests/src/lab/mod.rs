@@ -6,4 +6,4 @@ mod up;
 
 pub use cluster::{BadCluster, Cluster, Machine as ClusterMachine, name as machine_name};
 pub use state::{Lab, MachineState};
-pub use up::{Booted, up};
+pub use up::{Booted, membership, up};

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::cluster::{Cluster, Machine as ClusterMachine, name};
+use super::cluster::{self, Cluster, Machine as ClusterMachine, name};
 use super::state::{Lab, Services};
 use crate::image::Image;
 use crate::machine::{Machine, MachineSpec, SSH_PORT};
@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::registry::{GREETER_PORT, Registry};
 use crate::ssh::KeyPair;
 use crate::switch::{Control, Port, port_socket};
-use crate::tools::Tools;
+use crate::tools::{Tools, run};
 use crate::wait::Deadline;
 
 /// Generous: a cluster of many machines shares two processors under emulation.
@@ -42,6 +42,7 @@ struct Supplies<'a> {
     disk: PathBuf,
     key: KeyPair,
     services: Services,
+    membership: String,
 }
 
 pub fn up(
@@ -55,6 +56,7 @@ pub fn up(
     let key = lab.key(tools)?;
     let services = start_services(lab, tools, progress)?;
     let disk = image.kept_in(lab.directory())?.disk;
+    let membership = membership(lab.directory(), cluster.machines, tools)?;
     let supplies = Supplies {
         lab,
         cluster,
@@ -62,6 +64,7 @@ pub fn up(
         disk,
         key,
         services,
+        membership,
     };
     let mut machines = Vec::new();
     for number in 1..=cluster.machines {
@@ -92,6 +95,23 @@ pub fn up(
     Ok(booted)
 }
 
+/// Of a cluster that is made once: machines that come later belong to the same one.
+pub fn membership(directory: &Path, machines: Port, tools: &Tools) -> Result<String> {
+    let kept = directory.join("cluster-init.yaml");
+    let part = match fs::read_to_string(&kept) {
+        Ok(part) => part,
+        Err(_) => {
+            let seeds = cluster::seeds(machines).join(",");
+            let mut init = tools.strake();
+            init.args(["cluster", "init", "--name", "lab", "--seeds", &seeds]);
+            let part = run(&mut init)?;
+            fs::write(&kept, &part).with_context(|| format!("writing {}", kept.display()))?;
+            part
+        }
+    };
+    Ok(cluster::membership(&part)?)
+}
+
 impl Supplies<'_> {
     fn switch_on(&self, number: Port) -> Result<Machine> {
         let Self {
@@ -110,6 +130,7 @@ impl Supplies<'_> {
             number,
             ssh_key: &ssh_key,
             registry: &registry,
+            membership: &self.membership,
         };
         let mut spec = MachineSpec::new(&machine.name(), &self.disk, &self.key)
             .config_drive(&machine.user_data(cluster)?)
