@@ -127,7 +127,7 @@ fn expired_timestamp(bench: &Bench) -> &'static str {
 
 fn no_repository(bench: &Bench) -> &'static str {
     std::fs::remove_dir_all(bench.publisher.path("repo/metadata")).expect("removed");
-    "404"
+    "there is no such file"
 }
 
 #[test]
