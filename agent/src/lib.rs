@@ -14,6 +14,7 @@ pub mod exit;
 pub mod fetch;
 pub mod fleet;
 pub mod health;
+pub mod hook;
 pub mod lock;
 pub mod reboot;
 pub mod root;

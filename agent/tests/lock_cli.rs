@@ -55,6 +55,7 @@ fn who(id: &str) -> (Claimant, Claim) {
         since: strake_updates::time::Timestamp::from_unix(1_800_000_000),
         deadline: strake_updates::time::Span(600),
         registered: false,
+        zone: String::new(),
     };
     (claimant, claim)
 }

@@ -6,7 +6,7 @@
 //! - Lists of named things are joined by name: users and units field by field, drop-ins by their
 //!   name, mounts by path; a file replaces the one of the same path, but additions
 //!   (`append`) stay behind what they add to.
-//! - Seeds, update windows and the mirrors of one registry are an ordered choice: the stronger list replaces.
+//! - Seeds, windows and the mirrors of one registry are an ordered choice: the stronger list replaces.
 //! - Scripts all run, weaker first.
 
 use std::collections::btree_map::Entry;
@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use crate::config::{
-    Config, Health, Oem, Setting, Unit, Update, UpdateLimits, User, WriteFile, Written,
+    Config, Health, Oem, Reboot, Setting, Unit, Update, UpdateLimits, User, WriteFile, Written,
 };
 
 /// Merges layers, the weakest first. No layer is an empty config.
@@ -87,6 +87,7 @@ fn over(weak: Config, strong: Config) -> Config {
     );
     merge_health(&mut merged.strake.health, strong.strake.health);
     merge_update(&mut merged.strake.update, strong.strake.update);
+    merge_reboot(&mut merged.strake.reboot, strong.strake.reboot);
     replace(
         &mut merged.strake.addresses.public,
         strong.strake.addresses.public,
@@ -197,6 +198,16 @@ fn merge_update(weak: &mut UpdateLimits, strong: UpdateLimits) {
     }
 }
 
+fn merge_reboot(weak: &mut Reboot, strong: Reboot) {
+    replace(&mut weak.time_zone, strong.time_zone);
+    replace(&mut weak.group, strong.group);
+    replace(&mut weak.users, strong.users);
+    replace(&mut weak.drain, strong.drain);
+    if !strong.windows.is_empty() {
+        weak.windows = strong.windows;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +301,11 @@ mod tests {
             "strake: {update: {bandwidth: 1M, windows: [{start: '04:00', length: 1h}]}}",
             "strake: {update: {cpu_percent: 5, windows: [{start: '05:00', length: 2h}]}}",
             "strake: {update: {bandwidth: 1M, cpu_percent: 5, windows: [{start: '05:00', length: 2h}]}}",
+        );
+        check_merge(
+            "strake: {reboot: {users: 1m, windows: [{start: '04:00', length: 1h}]}}",
+            "strake: {reboot: {drain: 0s, windows: [{start: '05:00', length: 2h}]}}",
+            "strake: {reboot: {users: 1m, drain: 0s, windows: [{start: '05:00', length: 2h}]}}",
         );
     }
 

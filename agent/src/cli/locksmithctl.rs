@@ -1,11 +1,13 @@
 //! The applet `locksmithctl`: the original's verbs, flags, output and exit codes.
 //!
 //! Mended where no script could rely on the defect: a corrupt lock is said in words, a lost race is
-//! tried again, max must be at least 1. Not there yet: `reboot` and `send-need-reboot`.
+//! tried again, max must be at least 1; `reboot` is for the holder too, and gives the lock back when the
+//! reboot is refused.
 
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, bail};
+use zbus::connection;
 
 use super::lock::own_or;
 use super::output::print;
@@ -14,8 +16,14 @@ use crate::exit::Exit;
 use crate::lock::keys::Group;
 use crate::lock::semaphore::{Max, Taken};
 use crate::lock::{Error, Lock};
+use crate::reboot::logind::{Inhibitors, Logind};
+use crate::reboot::own::{self, Known};
+use crate::reboot::pending::Pending;
+use crate::reboot::socket;
 use crate::root::Root;
 use crate::store::etcd::{Etcd, Settings};
+use crate::update::bus::{INTERFACE, PATH, Tuple};
+use crate::update::live::Operation;
 
 const USAGE: &str = "\
 Usage: locksmithctl [FLAGS] COMMAND [ID|N]
@@ -25,6 +33,8 @@ Commands:
   lock [ID]       take a place for this machine, or for ID
   unlock [ID]     free the place of this machine, or of ID
   set-max N       let N machines hold the lock at once
+  reboot          take a place and reboot; root only
+  send-need-reboot    tell the machine's services that a reboot is needed
   help            print this
 
 Flags, also as LOCKSMITHCTL_FLAG in the environment:
@@ -78,6 +88,8 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Exit> {
                 Ok(Exit::Failed)
             }
         },
+        "reboot" => on_one_thread(reboot(&flags))?,
+        "send-need-reboot" => on_one_thread(send_need_reboot())?,
         unknown => {
             eprintln!("{unknown}: unknown command\n{USAGE}");
             Ok(Exit::BadInput)
@@ -152,7 +164,7 @@ impl Flags {
     }
 
     /// The machine's own way to the store where no flag names another.
-    async fn lock(&self) -> Result<Lock<Etcd>> {
+    fn store(&self) -> Result<Settings> {
         let mut settings = Settings::read(&Root::new("/"))?;
         if !self.endpoints.is_empty() {
             settings = Settings {
@@ -167,9 +179,12 @@ impl Flags {
             settings.cert = Some(cert.into());
             settings.key = Some(key.into());
         }
-        let store = Etcd::connect(&settings)
-            .await
-            .context("connecting to etcd")?;
+        Ok(settings)
+    }
+
+    async fn lock(&self) -> Result<Lock<Etcd>> {
+        let store = Etcd::connect(&self.store()?).await;
+        let store = store.context("connecting to etcd")?;
         Ok(Lock::new(store, Group::named(&self.group)))
     }
 }
@@ -212,6 +227,63 @@ async fn unlock(flags: &Flags, id: Option<String>) -> Result<Exit> {
 async fn set_max(flags: &Flags, max: Max) -> Result<Exit> {
     let (before, now) = flags.lock().await?.set_max(max).await?;
     print(&format!("Old-Max: {before}\nMax: {now}\n"));
+    Ok(Exit::Done)
+}
+
+/// What the lock is taken for is on the disk first: the next boot gives it back once it is healthy.
+async fn reboot(flags: &Flags) -> Result<Exit> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("Must be root to initiate reboot.");
+        return Ok(Exit::Failed);
+    }
+    let root = Root::new("/");
+    let who = own::claimant(&root)?;
+    let lock = flags.lock().await?;
+    let pending = Pending {
+        boot: crate::update::boot_id(&root),
+        since: crate::update::clock(),
+        group: flags.group.clone(),
+        store: Some(flags.store()?),
+        drained: false,
+    };
+    pending.write(&root)?;
+    let claim = own::claim(&root, &who, "locksmithctl reboot", &Known::default());
+    if let Err(error) = lock.try_lock(&who, &claim).await {
+        if matches!(error, Error::Full(_)) {
+            Pending::remove(&root)?;
+            return refused("locking", "semaphore is at 0");
+        }
+        bail!("Error locking: {error}");
+    }
+    let connection = connection::Builder::system().build().await;
+    let ordered = async {
+        let logind = Logind::new(connection.context("reaching D-Bus")?).await?;
+        Ok::<(), anyhow::Error>(logind.reboot(Inhibitors::Count).await?)
+    };
+    if let Err(error) = ordered.await {
+        lock.unlock(&who).await.context("giving the lock back")?;
+        Pending::remove(&root)?;
+        bail!("Cannot reboot: {error:#}");
+    }
+    Ok(Exit::Done)
+}
+
+/// To whoever listens as to update_engine, and to this machine's own service.
+async fn send_need_reboot() -> Result<Exit> {
+    let connection = connection::Builder::system().build().await;
+    let connection = connection.context("reaching D-Bus")?;
+    let status: Tuple = (
+        i64::try_from(crate::update::clock().unix()).unwrap_or(i64::MAX),
+        0.0,
+        Operation::UpdatedNeedReboot.word().to_owned(),
+        String::new(),
+        0,
+    );
+    let nobody: Option<&str> = None;
+    let sent = connection.emit_signal(nobody, PATH, INTERFACE, "StatusUpdate", &status);
+    sent.await.context("sending the signal")?;
+    let told = socket::ask(socket::SOCKET.as_ref(), &socket::Order::Need).await;
+    told.context("telling strake-reboot.service")?;
     Ok(Exit::Done)
 }
 

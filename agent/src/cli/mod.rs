@@ -9,6 +9,7 @@ mod lock;
 mod locksmithctl;
 mod machine;
 mod output;
+mod reboot;
 mod runtime;
 mod scheduler;
 mod status;
@@ -63,6 +64,9 @@ enum Command {
     /// The cluster's reboot lock: who may reboot now
     #[command(subcommand)]
     Lock(lock::Command),
+    /// Reboot when the cluster can spare this machine: now, when, cancel
+    #[command(subcommand)]
+    Reboot(reboot::Command),
     /// The service that holds this machine's units
     #[command(subcommand)]
     Scheduler(scheduler::Command),
@@ -126,6 +130,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Unit(command) => unit::run(command),
         Command::Machine(command) => machine::run(command),
         Command::Lock(command) => lock::run(command),
+        Command::Reboot(command) => reboot::run(command),
         Command::Scheduler(command) => scheduler::run(command),
     })
 }

@@ -118,6 +118,13 @@ impl Store {
         })
     }
 
+    /// To another member; only the leader that the connection leads to can do so.
+    pub async fn move_leader(&mut self, to: u64) -> Result<()> {
+        let moved = self.client.move_leader(to).await;
+        moved.with_context(|| format!("handing leadership to the member {to:x}"))?;
+        Ok(())
+    }
+
     pub async fn defragment(&mut self) -> Result<()> {
         self.client.defragment().await.context("defragmenting")?;
         Ok(())

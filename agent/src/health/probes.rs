@@ -3,18 +3,16 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::cluster::founding::Data;
 use crate::cluster::member;
+use crate::hook;
 use crate::root::Root;
 use crate::systemd::Units;
 
@@ -35,8 +33,8 @@ pub async fn reasons(root: &Root, units: &impl Units) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(data(root).await);
     reasons.extend(etcd(root, units).await);
-    for hook in hooks(root) {
-        reasons.extend(run(&hook).await);
+    for hook in hook::programs(root, HOOKS) {
+        reasons.extend(hook::run(&hook, HOOK_TIME, &[]).await.err());
     }
     reasons
 }
@@ -108,41 +106,12 @@ async fn ask_etcd(address: &str, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn hooks(root: &Root) -> Vec<PathBuf> {
-    let executable = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    let Ok(dir) = root.follow(HOOKS.as_ref()) else {
-        return Vec::new();
-    };
-    root.list(HOOKS)
-        .into_iter()
-        .map(|name| dir.join(name))
-        .filter(executable)
-        .collect()
-}
-
-async fn run(hook: &Path) -> Option<String> {
-    let mut command = Command::new(hook);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let name = hook.display();
-    match timeout(HOOK_TIME, command.status()).await {
-        Ok(Ok(status)) if status.success() => None,
-        Ok(Ok(status)) => Some(format!("{name}: {status}")),
-        Ok(Err(error)) => Some(format!("{name} cannot be run: {error}")),
-        Err(_) => Some(format!(
-            "{name} did not end within {} s",
-            HOOK_TIME.as_secs()
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::systemd::BootTimes;
     use crate::systemd::fake::{Fake, of_image};
+    use std::os::unix::fs::PermissionsExt as _;
     use tokio::net::TcpListener;
 
     fn hook(dir: &Path, name: &str, text: &str, mode: u32) {

@@ -87,7 +87,7 @@ impl Settings {
 }
 
 /// `90`, `30s`, `10m`, `1h30m`, `500ms`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }

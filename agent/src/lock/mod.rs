@@ -11,6 +11,7 @@ pub mod semaphore;
 mod queue;
 #[cfg(test)]
 mod sim;
+mod standing;
 mod takeover;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use strake_updates::time::{Span, Timestamp};
 use self::keys::Group;
 pub use self::queue::Patience;
 use self::semaphore::{Corrupt, Full, Max, Semaphore, Taken, TooSmall};
+pub use self::standing::Standing;
 pub use self::takeover::Takeover;
 use crate::scheduler;
 use crate::scheduler::machine::MachineId;
@@ -43,6 +45,9 @@ pub struct Claim {
     pub deadline: Span,
     /// Whether the machine is registered with the cluster, so that its loss can be known.
     pub registered: bool,
+    /// Its failure domain, when it names one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
 }
 
 /// Who asks. Two machines may have one machine id, and even a copied STATE: what tells them apart is

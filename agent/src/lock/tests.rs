@@ -21,6 +21,7 @@ fn claim(token: &str) -> Claim {
         since: Timestamp::from_unix(1_800_000_000),
         deadline: Span(600),
         registered: true,
+        zone: String::new(),
     }
 }
 

@@ -8,9 +8,14 @@ use crate::apply::write::{self, write_one};
 use crate::health::settings::Settings as Health;
 use crate::lock::{Claim, Claimant};
 use crate::root::Root;
+use crate::scheduler::keys::{self, Tags};
+use crate::scheduler::machine::Machine;
+use crate::store::Store;
 use crate::update::{boot_id, clock};
 
 pub const PATH: &str = "/state/reboot.json";
+/// The metadata key of a failure domain.
+const ZONE: &str = "zone";
 /// Claims of boots before these are long settled.
 const MOST_BOOTS: usize = 16;
 
@@ -75,7 +80,7 @@ pub fn machine_id(root: &Root) -> Result<String, Error> {
 }
 
 /// What is written beside the lock when this machine takes it.
-pub fn claim(root: &Root, who: &Claimant, reason: &str, registered: Registered) -> Claim {
+pub fn claim(root: &Root, who: &Claimant, reason: &str, known: &Known) -> Claim {
     let release = crate::status::release(root).unwrap_or_default();
     Claim {
         token: who.token.clone(),
@@ -85,15 +90,39 @@ pub fn claim(root: &Root, who: &Claimant, reason: &str, registered: Registered) 
         since: clock(),
         // Settings that cannot be read are health's to report.
         deadline: Span(Health::read(root).unwrap_or_default().deadline.as_secs()),
-        registered: registered == Registered::Yes,
+        registered: known.registered,
+        zone: known.zone.clone(),
     }
 }
 
-/// Whether the cluster knows this machine, and would know its loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
-    Yes,
-    No,
+/// What the cluster knows of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Whether it would know its loss.
+    pub registered: bool,
+    /// Metadata `zone`; empty when it has none.
+    pub zone: String,
+}
+
+impl Known {
+    pub async fn of(store: &impl Store, id: &str) -> Result<Known, crate::store::Error> {
+        let Ok(id) = id.parse() else {
+            return Ok(Known::default());
+        };
+        let Some(machine) = store.read(&keys::machine(&id)).await? else {
+            return Ok(Known::default());
+        };
+        let tags = store.read(&keys::tags(&id)).await?;
+        let machine: Option<Machine> = serde_json::from_slice(&machine.value).ok();
+        let tags = tags.and_then(|tags| serde_json::from_slice::<Tags>(&tags.value).ok());
+        // What users say goes over what the machine says of itself.
+        let tagged = tags.and_then(|tags| tags.metadata.get(ZONE).cloned());
+        let own = || machine.and_then(|machine| machine.metadata.get(ZONE).cloned());
+        Ok(Known {
+            registered: true,
+            zone: tagged.unwrap_or_else(own).unwrap_or_default(),
+        })
+    }
 }
 
 fn draw() -> Result<String, Error> {

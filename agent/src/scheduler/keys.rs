@@ -24,6 +24,7 @@ use crate::systemd::Active;
 
 pub const ALL: &str = "/strake/v1/";
 pub const MACHINES: &str = "/strake/v1/machines/";
+pub const OBSERVED: &str = "/strake/v1/observed/";
 pub const LEADER: &str = "/strake/v1/leader/";
 
 pub fn machine(id: &MachineId) -> String {
@@ -47,7 +48,7 @@ pub fn desired(id: &MachineId) -> String {
 }
 
 pub fn observed(id: &MachineId) -> String {
-    format!("{ALL}observed/{id}")
+    format!("{OBSERVED}{id}")
 }
 
 /// What is to become of a unit, in fleet's words.

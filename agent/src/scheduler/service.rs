@@ -89,7 +89,7 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
 
 /// May use the API without being root, as on the original. Read by hand: libc's own way loads
 /// libraries, which a static program cannot.
-fn group_of_users(root: &Root) -> Option<u32> {
+pub(crate) fn group_of_users(root: &Root) -> Option<u32> {
     let groups = root.read_text("/etc/group").ok()?;
     let mut lines = groups
         .lines()
@@ -99,7 +99,7 @@ fn group_of_users(root: &Root) -> Option<u32> {
 }
 
 /// A machine of a cluster gets its way to the store with its certificate, at its first boot.
-async fn until_certified(root: &Root) {
+pub(crate) async fn until_certified(root: &Root) {
     if Cluster::load(root).is_err() {
         return;
     }
@@ -111,7 +111,7 @@ async fn until_certified(root: &Root) {
     }
 }
 
-async fn until_renewed(root: &Root, settings: &Settings) {
+pub(crate) async fn until_renewed(root: &Root, settings: &Settings) {
     let read = || {
         let files = [&settings.ca, &settings.cert, &settings.key];
         let read = |path: &&Option<_>| path.as_ref().and_then(|path| root.read(path).ok());

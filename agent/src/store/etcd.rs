@@ -9,7 +9,7 @@ use etcd_client::{
     Certificate, Client, CompareOp, ConnectOptions, EventType, GetOptions, Identity, KeyValue,
     PutOptions, TlsOptions, Txn, TxnOp, WatchOptions,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Batch, Compare, Entry, Error, Event, Kind, Lease, Listing, Outcome, PAGE, Renewal, Revision,
@@ -26,7 +26,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_WHILE_IDLE: bool = true;
 
 /// `/etc/strake/etcd.json`, as `strake cluster` writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub endpoints: Vec<String>,
     /// PEM files: the cluster's CA, this machine's certificate and its key.

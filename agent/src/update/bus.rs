@@ -8,6 +8,7 @@ use super::live::Live;
 
 pub const NAME: &str = "com.coreos.update1";
 pub const PATH: &str = "/com/coreos/update1";
+pub const INTERFACE: &str = "com.coreos.update1.Manager";
 
 /// Last check (seconds since 1970, 0 for never), progress 0 to 1, operation, version, bytes.
 pub type Tuple = (i64, f64, String, String, i64);

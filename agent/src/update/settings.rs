@@ -92,6 +92,15 @@ impl Settings {
     }
 }
 
+/// What `update.conf` says about reboots, in whatever words; nothing when it says nothing.
+pub fn reboot_strategy(root: &Root) -> Result<Option<String>, Error> {
+    let (_, text) = update_conf(root)?;
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    let mut values = lines.filter(|(name, _)| name.trim() == "REBOOT_STRATEGY");
+    let value = values.next().map(|(_, value)| value.trim().to_owned());
+    Ok(value.filter(|value| !value.is_empty()))
+}
+
 fn update_conf(root: &Root) -> Result<(&'static str, String), Error> {
     for path in UPDATE_CONF {
         let text = root.read_optional(path);

@@ -1,5 +1,5 @@
-//! `strake.update.windows`: when downloads may run. Pure; local time by the rules of a time zone
-//! that is handed in.
+//! `strake.update.windows` and `strake.reboot.windows`: when downloads may run and when the machine
+//! may reboot. Pure; local time by the rules of a time zone that is handed in.
 
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
@@ -11,7 +11,7 @@ use super::settings::Window;
 use crate::root::Root;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("window {0:?} of strake.update.windows is not HH:MM or WEEKDAY HH:MM")]
+#[error("the window {0:?} is not HH:MM or WEEKDAY HH:MM")]
 pub struct InvalidWindow(String);
 
 /// UTC where the machine names no other zone.
@@ -50,6 +50,11 @@ pub fn permission(
     })
 }
 
+/// Refuses what cannot be a window, before any time is asked about.
+pub fn check(window: &Window) -> Result<(), InvalidWindow> {
+    parse(&window.start).map(drop)
+}
+
 fn local(zone: &TimeZone, now: Timestamp) -> Zoned {
     let seconds = i64::try_from(now.unix()).unwrap_or(i64::MAX);
     Instant::from_second(seconds)
@@ -79,23 +84,30 @@ fn parse(text: &str) -> Result<(Option<Weekday>, Time), InvalidWindow> {
             None => (None, text.trim()),
         };
         let (hour, minute) = time.split_once(':')?;
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(hour) || !is_number(minute) {
+            return None;
+        }
         let time = Time::new(hour.parse().ok()?, minute.parse().ok()?, 0, 0).ok()?;
         Some((day, time))
     };
     read().ok_or_else(|| InvalidWindow(text.to_owned()))
 }
 
+/// The whole name or its first three letters.
 fn weekday(text: &str) -> Option<Weekday> {
-    Some(match text.get(..3)?.to_ascii_lowercase().as_str() {
-        "mon" => Weekday::Monday,
-        "tue" => Weekday::Tuesday,
-        "wed" => Weekday::Wednesday,
-        "thu" => Weekday::Thursday,
-        "fri" => Weekday::Friday,
-        "sat" => Weekday::Saturday,
-        "sun" => Weekday::Sunday,
-        _ => return None,
-    })
+    const DAYS: [(&str, Weekday); 7] = [
+        ("monday", Weekday::Monday),
+        ("tuesday", Weekday::Tuesday),
+        ("wednesday", Weekday::Wednesday),
+        ("thursday", Weekday::Thursday),
+        ("friday", Weekday::Friday),
+        ("saturday", Weekday::Saturday),
+        ("sunday", Weekday::Sunday),
+    ];
+    let text = text.to_ascii_lowercase();
+    let is_named = |(name, _): &&(&str, Weekday)| *name == text || name[..3] == text;
+    DAYS.iter().find(is_named).map(|(_, day)| *day)
 }
 
 #[cfg(test)]
@@ -156,7 +168,58 @@ mod tests {
         let expected = Permission::OpensAt(at("2026-11-21T20:00:00Z"));
         assert_eq!(permission(&windows, &TimeZone::UTC, now), Ok(expected));
         assert_eq!(permission(&[], &TimeZone::UTC, now), Ok(Permission::Open));
-        assert!(permission(&[window("noon")], &TimeZone::UTC, now).is_err());
+        for wrong in ["noon", "25:00", "+4:00", "Thux 04:00", "04:00xyz", ""] {
+            let found = permission(&[window(wrong)], &TimeZone::UTC, now);
+            assert_eq!(found, Err(InvalidWindow(wrong.to_owned())), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_window_keeps_its_length_and_its_hour_when_the_clocks_change() {
+        // In 2026 summer time is from 29 March, 01:00 UTC, to 25 October, 01:00 UTC.
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("zone");
+        let check = |start: &str, hours: u64, now: &str, opens: Option<&str>| {
+            let window = Window {
+                start: start.into(),
+                length_seconds: hours * 3600,
+            };
+            let found = permission(&[window], &zone, at(now)).expect("valid");
+            let expected = opens.map_or(Permission::Open, |opens| Permission::OpensAt(at(opens)));
+            assert_eq!(found, expected, "{start} for {hours} h at {now}");
+        };
+        // 04:00 is 03:00 UTC in winter and 02:00 UTC in summer.
+        check("04:00", 1, "2026-03-28T03:30:00Z", None);
+        check("04:00", 1, "2026-03-29T02:30:00Z", None);
+        check(
+            "04:00",
+            1,
+            "2026-03-29T03:00:00Z",
+            Some("2026-03-30T02:00:00Z"),
+        );
+        // 02:30 does not exist that night: it begins when the clock shows 03:30.
+        check(
+            "02:30",
+            1,
+            "2026-03-29T01:29:59Z",
+            Some("2026-03-29T01:30:00Z"),
+        );
+        check("02:30", 1, "2026-03-29T01:30:00Z", None);
+        // 02:30 comes twice: it begins with the first one and lasts an hour, not two.
+        check("02:30", 1, "2026-10-25T00:30:00Z", None);
+        check(
+            "02:30",
+            1,
+            "2026-10-25T01:30:00Z",
+            Some("2026-10-26T01:30:00Z"),
+        );
+        // From 23:00 for six hours over the night of the change: six hours, not seven.
+        check("Sat 23:00", 6, "2026-10-25T02:59:59Z", None);
+        check(
+            "Sat 23:00",
+            6,
+            "2026-10-25T03:00:00Z",
+            Some("2026-10-31T22:00:00Z"),
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::findings::{Findings, Path};
 use super::view::View;
-use crate::config::{AddressSources, Cluster, Health, Strake, UpdateLimits, Window};
+use crate::config::{AddressSources, Cluster, Health, Reboot, Strake, UpdateLimits, Window};
 use crate::problem::{Level, Rule};
 use crate::schema::{duration, size};
 
@@ -20,6 +20,7 @@ pub(super) fn read(root: View<'_>, out: &mut Findings<'_>) -> Strake {
         cluster: cluster(root, view, &path.key("cluster"), out),
         health: health(view, &path.key("health"), out),
         update: update(view),
+        reboot: reboot(view),
         addresses: addresses(view),
     }
 }
@@ -127,18 +128,35 @@ fn update(strake: View<'_>) -> UpdateLimits {
     let Some(view) = strake.map("update") else {
         return UpdateLimits::default();
     };
+    UpdateLimits {
+        poll_interval: view.text("poll_interval").and_then(duration),
+        bandwidth: view.text("bandwidth").and_then(size),
+        cpu_percent: view.text("cpu_percent").and_then(|text| text.parse().ok()),
+        windows: windows(view),
+    }
+}
+
+fn reboot(strake: View<'_>) -> Reboot {
+    let Some(view) = strake.map("reboot") else {
+        return Reboot::default();
+    };
+    Reboot {
+        windows: windows(view),
+        time_zone: view.string("time_zone"),
+        group: view.string("group"),
+        users: view.text("users").and_then(duration),
+        drain: view.text("drain").and_then(duration),
+    }
+}
+
+fn windows(view: View<'_>) -> Vec<Window> {
     let windows = view.views("windows").filter_map(|(_, window)| {
         Some(Window {
             start: window.string("start")?,
             length: window.text("length").and_then(duration)?,
         })
     });
-    UpdateLimits {
-        poll_interval: view.text("poll_interval").and_then(duration),
-        bandwidth: view.text("bandwidth").and_then(size),
-        cpu_percent: view.text("cpu_percent").and_then(|text| text.parse().ok()),
-        windows: windows.collect(),
-    }
+    windows.collect()
 }
 
 fn addresses(strake: View<'_>) -> AddressSources {

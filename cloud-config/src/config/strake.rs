@@ -7,6 +7,7 @@ pub struct Strake {
     pub cluster: Cluster,
     pub health: Health,
     pub update: UpdateLimits,
+    pub reboot: Reboot,
     pub addresses: AddressSources,
 }
 
@@ -44,6 +45,18 @@ pub struct UpdateLimits {
     pub bandwidth: Option<u64>,
     pub cpu_percent: Option<u8>,
     pub windows: Vec<Window>,
+}
+
+/// How the machine reboots into an update; what is not set is left to the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reboot {
+    pub windows: Vec<Window>,
+    pub time_zone: Option<String>,
+    pub group: Option<String>,
+    /// How long users are waited for.
+    pub users: Option<Duration>,
+    /// How long units may take to go elsewhere.
+    pub drain: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

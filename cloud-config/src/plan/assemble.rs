@@ -6,7 +6,7 @@ use super::{
     Body, FileSpec, Hostname, Phase, Plan, ScriptSpec, UnitSpec, daemon, host, network_access,
     unit, user,
 };
-use crate::config::{Command, Config, EtcHosts};
+use crate::config::{Command, Config, Daemon, EtcHosts, Reboot};
 use crate::context::Context;
 use crate::substitution::{restore, waits};
 
@@ -40,6 +40,9 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
         units.push(told(CLUSTER, Command::Start));
         units.push(told(daemon::SCHEDULER, Command::Start));
     }
+    if reboots(config) {
+        units.push(told(daemon::REBOOT, Command::Start));
+    }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {
         hostname: config.hostname.as_deref().map(hostname),
@@ -48,6 +51,16 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
         units: joined(units),
         scripts: config.scripts.iter().map(script).collect(),
     }
+}
+
+/// Whether the machine reboots into updates by itself, though no strategy is named.
+fn reboots(config: &Config) -> bool {
+    let server = config.update.server.as_deref().unwrap_or_default();
+    let asked = config.strake.cluster.is_complete()
+        || !matches!(server, "" | "disabled")
+        || config.strake.reboot != Reboot::default()
+        || config.daemons.contains_key(&Daemon::Locksmith);
+    asked && config.update.reboot_strategy.is_none()
 }
 
 /// Files that keys other than `write_files` make, which stands behind them and so wins.

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::escape::{unit_value, unit_word};
 use super::{Body, FileSpec};
 use crate::config::{
-    CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Swap, Unit, UpdateLimits, Window,
+    CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Reboot, Swap, Unit, UpdateLimits,
+    Window,
 };
 use crate::unit_name::escape_path;
 
@@ -42,6 +43,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     files.extend(cluster(&config.strake.cluster));
     files.extend(health(&config.strake.health));
     files.extend(update(&config.strake.update));
+    files.extend(reboot(&config.strake.reboot));
     files
 }
 
@@ -158,15 +160,47 @@ fn update(limits: &UpdateLimits) -> Option<FileSpec> {
         value.insert("cpu_percent".into(), json!(percent));
     }
     if !limits.windows.is_empty() {
-        let window = |window: &Window| json!({"start": window.start, "length_seconds": window.length.as_secs()});
-        let windows: Vec<_> = limits.windows.iter().map(window).collect();
-        value.insert("windows".into(), json!(windows));
+        value.insert("windows".into(), windows(&limits.windows));
     }
     (!value.is_empty()).then(|| {
         FileSpec::text(
             "/etc/strake/update.json",
             format!("{}\n", serde_json::Value::Object(value)),
             "strake.update",
+        )
+    })
+}
+
+fn windows(windows: &[Window]) -> serde_json::Value {
+    let window =
+        |window: &Window| json!({"start": window.start, "length_seconds": window.length.as_secs()});
+    windows.iter().map(window).collect()
+}
+
+/// Only what is set: the service knows its own defaults.
+fn reboot(reboot: &Reboot) -> Option<FileSpec> {
+    let mut value = serde_json::Map::new();
+    if !reboot.windows.is_empty() {
+        value.insert("windows".into(), windows(&reboot.windows));
+    }
+    for (key, text) in [("time_zone", &reboot.time_zone), ("group", &reboot.group)] {
+        if let Some(text) = text {
+            value.insert(key.into(), json!(text));
+        }
+    }
+    for (key, time) in [
+        ("users_seconds", reboot.users),
+        ("drain_seconds", reboot.drain),
+    ] {
+        if let Some(time) = time {
+            value.insert(key.into(), json!(time.as_secs()));
+        }
+    }
+    (!value.is_empty()).then(|| {
+        FileSpec::text(
+            "/etc/strake/reboot.json",
+            format!("{}\n", serde_json::Value::Object(value)),
+            "strake.reboot",
         )
     })
 }

@@ -95,7 +95,7 @@ static UPDATE: Table = Table {
 
 static UPDATE_KEYS: &[Key] = &[
     key("reboot_strategy", Kind::Choice(RebootStrategy::NAMES), "When a machine reboots into an update: `etcd-lock` one machine of the cluster at a time, `reboot` at once, `best-effort` with the lock when etcd answers and at once otherwise, `off` never by itself.")
-        .default("`etcd-lock` in a cluster, `reboot` alone").example("etcd-lock"),
+        .default("`etcd-lock` in a cluster; alone `reboot` where `server`, `coreos.locksmith` or `strake.reboot` is set, else `off`").example("etcd-lock"),
     key("group", Kind::Text(&format::GROUP_NAME), "Channel the machine follows: `alpha`, `beta`, `stable` or any other the server has.").default("`stable`").example("beta"),
     key("server", Kind::Text(&format::UPDATE_SERVER), "Where updates come from. Empty or `disabled` turns them off.").default("that of the image").example("https://updates.example.com"),
 ];

@@ -26,6 +26,12 @@ static KEYS: &[Key] = &[
     )
     .example("{bandwidth: 2M}"),
     key(
+        "reboot",
+        Kind::Map(&REBOOT),
+        "How this machine reboots into an update; the strategy is `coreos.update.reboot_strategy`.",
+    )
+    .example("{windows: [{start: Thu 04:00, length: 1h}], time_zone: Europe/Berlin}"),
+    key(
         "addresses",
         Kind::Map(&ADDRESSES),
         "Where the address variables come from when no metadata gives them.",
@@ -67,6 +73,19 @@ static UPDATE_KEYS: &[Key] = &[
     key("bandwidth", Kind::Text(&format::RATE), "Most bytes a second that a download takes, at least 16K; units K, M, G are powers of 1024.").default("no limit").example("2M"),
     key("cpu_percent", Kind::Integer { min: 1, max: 100 }, "Most of one processor that an installation takes, in percent from 1 to 100.").default("100").example("50"),
     key("windows", Kind::List(&Kind::Map(&WINDOW)), "When downloads may run; outside of them the machine only looks. Local time.").default("always").example("[{start: Thu 04:00, length: 1h}]"),
+];
+
+static REBOOT: Table = Table {
+    name: "reboot",
+    keys: REBOOT_KEYS,
+};
+
+static REBOOT_KEYS: &[Key] = &[
+    key("windows", Kind::List(&Kind::Map(&WINDOW)), "When the machine may reboot by itself; one more than `coreos.locksmith` gives.").default("always").example("[{start: Thu 04:00, length: 1h}]"),
+    key("time_zone", Kind::Text(&format::TIMEZONE), "Time zone of the windows, also of `coreos.locksmith`'s.").default("the machine's").example("Europe/Berlin"),
+    key("group", Kind::Text(&format::LINE), "Group of machines that share one lock; before `coreos.locksmith.group`.").default("the group without a name").example("workers"),
+    key("users", Kind::Text(&format::DURATION_OR_NONE), "How long users who are logged in are warned and waited for, at most; `0s` is not at all.").default("5m").example("10m"),
+    key("drain", Kind::Text(&format::DURATION_OR_NONE), "How long the machine's units may take to go elsewhere, at most; `0s` leaves them until the reboot ends them.").default("5m").example("15m"),
 ];
 
 static WINDOW: Table = Table {

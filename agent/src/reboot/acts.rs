@@ -1,0 +1,280 @@
+//! The steps of the service, each done once and remembered.
+
+use std::time::Duration;
+
+use strake_cloud_config::config::RebootStrategy;
+use tokio::time::timeout;
+
+use super::decision::{Heed, Held, Situation, Stage, Step, Traces, Wanted, takes_lock};
+use super::logind::Inhibitors;
+use super::own::{self, Known};
+use super::pending::Pending;
+use super::service::{Ending, Service};
+use super::{drain, safety, undo, wall};
+use crate::hook;
+use crate::lock::{Error, Patience, Standing};
+use crate::scheduler::machine::MachineId;
+use crate::store::Store;
+use crate::systemd::Units;
+use crate::update::engine::text;
+use crate::update::{boot_id, clock};
+
+const HOOKS: &str = "/etc/strake/reboot.d";
+/// Of each program in it.
+const HOOK_TIME: Duration = Duration::from_secs(600);
+/// After a step that did not work.
+const PAUSE: Duration = Duration::from_secs(30);
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// How long a best-effort machine waits for the store's answer.
+const BEST_EFFORT: Duration = Duration::from_secs(20);
+/// What is undone when the service is stopped.
+const LEAVING: Duration = Duration::from_secs(10);
+/// A machine goes down within this, or the reboot has failed.
+const GOING_DOWN: Duration = Duration::from_secs(15 * 60);
+
+impl<U: Units, S: Store> Service<'_, U, S> {
+    /// On the disk, before it is in the store.
+    fn mark(&mut self, drained: bool) -> Result<(), super::pending::Error> {
+        let pending = Pending {
+            boot: boot_id(self.root),
+            since: clock(),
+            group: self.settings.group.name().to_string(),
+            store: match self.takes_lock() {
+                true => self.settings.store.clone(),
+                false => None,
+            },
+            drained,
+        };
+        pending.write(self.root)?;
+        self.state.traces = Traces::Ours;
+        Ok(())
+    }
+
+    fn takes_lock(&self) -> bool {
+        takes_lock(self.settings.strategy, self.doors.store.is_some())
+    }
+
+    pub(super) async fn queue(&mut self, situation: &Situation) {
+        let (Some(lock), Some(wanted)) = (self.lock(), situation.wanted.clone()) else {
+            return;
+        };
+        if self.settings.strategy == RebootStrategy::BestEffort {
+            match timeout(BEST_EFFORT, lock.read()).await {
+                Ok(Ok(_) | Err(Error::Corrupt { .. })) => {}
+                Ok(Err(_)) | Err(_) => {
+                    (self.log)("the store does not answer: goes on without the lock");
+                    self.state.held = Held::Silent;
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.mark(false) {
+            return self.pause(PAUSE, text(&error));
+        }
+        let (root, who, store) = (
+            self.root.clone(),
+            self.who.clone(),
+            self.doors.store.clone(),
+        );
+        let waiting = {
+            let (lock, who) = (lock.clone(), who.clone());
+            async move {
+                let known = match store {
+                    Some(store) => Known::of(&store, &who.id).await?,
+                    None => Known::default(),
+                };
+                let claim = own::claim(&root, &who, &wanted.to_string(), &known);
+                lock.wait(&who, &claim, Patience::default()).await?;
+                lock.standing(&who).await
+            }
+        };
+        match self.unless_another(&Step::Queue, waiting).await {
+            // The place in the queue goes with the step back that follows.
+            None => {}
+            Some(Ok(Standing::Held(_))) => self.state.held = Held::Yes,
+            Some(Ok(Standing::ByHand)) => self.state.held = Held::ByHand,
+            Some(Ok(Standing::Free)) => {}
+            Some(Ok(Standing::Twin(claim))) => self.meet_twin(claim.boot),
+            Some(Err(Error::Twin { boot, .. })) => self.meet_twin(boot),
+            Some(Err(error)) => self.pause(STORE_PAUSE, text(&error)),
+        }
+    }
+
+    fn meet_twin(&mut self, boot: String) {
+        self.pause(PAUSE, "another machine has this machine's id".to_string());
+        self.state.held = Held::Twin(boot);
+    }
+
+    pub(super) async fn look_around(&mut self, situation: &Situation) {
+        self.state.surroundings = Stage::Passed;
+        if let Some(Wanted::Now { heed, .. }) = &situation.wanted
+            && *heed == Heed::LockOnly
+        {
+            return;
+        }
+        let mut obstacles: Vec<String> = safety::etcd(self.root).await.into_iter().collect();
+        if let (Some(lock), Some(store)) = (self.lock(), &self.doors.store) {
+            // A store that fails here failed the etcd look too.
+            let known = Known::of(store, &self.who.id).await.unwrap_or_default();
+            obstacles.extend(safety::zone(&lock, &self.who, &known.zone).await);
+        }
+        if !obstacles.is_empty() {
+            self.pause(PAUSE, obstacles.join("; "));
+        }
+    }
+
+    pub(super) async fn warn(&mut self, left: Duration) {
+        let now = self.clock();
+        let first = self.state.warned.map_or(now, |(first, _)| first);
+        self.state.warned = Some((first, now));
+        let sessions = self.sessions().await;
+        let reason = match &self.state.asked {
+            Some(now @ Wanted::Now { .. }) => now.to_string(),
+            _ => "an update waits for it".to_string(),
+        };
+        wall::write(self.root, &sessions, &wall::warning(&reason, left));
+    }
+
+    pub(super) async fn drain(&mut self) {
+        self.state.units = Stage::Passed;
+        let limit = self.settings.drain;
+        let (Some(store), Ok(id)) = (self.doors.store.clone(), self.who.id.parse()) else {
+            return;
+        };
+        // Without a place in the cluster there is nothing to move.
+        let known = Known::of(&store, &self.who.id).await.unwrap_or_default();
+        if limit.is_zero() || !known.registered {
+            return;
+        }
+        self.state.units = Stage::Ahead;
+        let is_ours = Pending::read(self.root);
+        if !is_ours.is_ok_and(|pending| pending.is_some_and(|pending| pending.drained))
+            && !self.close(&store, &id).await
+        {
+            return;
+        }
+        let leaving = async move { timeout(limit, drain::wait(&store, &id)).await.is_ok() };
+        match self.unless_another(&Step::Drain, leaving).await {
+            None => return,
+            Some(true) => {}
+            Some(false) => (self.log)(&format!(
+                "units are still here after {} s: the reboot does not wait for them any longer",
+                limit.as_secs()
+            )),
+        }
+        self.state.units = Stage::Passed;
+    }
+
+    /// Whether the machine is closed to units now, by whomever.
+    async fn close(&mut self, store: &S, id: &MachineId) -> bool {
+        if let Err(error) = self.mark(true) {
+            self.pause(PAUSE, text(&error));
+            return false;
+        }
+        let closed = drain::close(store, id).await;
+        if matches!(closed, Ok(false)) {
+            // Somebody drains it by hand, and is to open it again.
+            if let Err(error) = self.mark(false) {
+                self.pause(PAUSE, text(&error));
+                return false;
+            }
+        }
+        if let Err(error) = &closed {
+            self.pause(STORE_PAUSE, text(error));
+        }
+        closed.is_ok()
+    }
+
+    pub(super) async fn run_hooks(&mut self, situation: &Situation) {
+        let reason = situation.wanted.as_ref().map(ToString::to_string);
+        let hooks = hook::programs(self.root, HOOKS);
+        let running = async move {
+            let reason = reason.unwrap_or_default();
+            for program in hooks {
+                hook::run(&program, HOOK_TIME, &[("STRAKE_REASON", &reason)]).await?;
+            }
+            Ok::<(), String>(())
+        };
+        match self.unless_another(&Step::RunHooks, running).await {
+            None => {}
+            Some(Ok(())) => self.state.hooks = Stage::Passed,
+            Some(Err(why)) => self.pause(PAUSE, why),
+        }
+    }
+
+    /// The lock is looked at once more: a machine that was cut off may have lost it.
+    pub(super) async fn reboot(&mut self, situation: &Situation) {
+        if matches!(self.state.held, Held::Yes | Held::ByHand)
+            && let Some(lock) = self.lock()
+        {
+            match lock.standing(&self.who).await {
+                Ok(Standing::Held(_) | Standing::ByHand) => {}
+                Ok(Standing::Free) => {
+                    (self.log)("the lock was taken away meanwhile");
+                    self.state.held = Held::No;
+                    return;
+                }
+                Ok(Standing::Twin(claim)) => return self.meet_twin(claim.boot),
+                Err(error) => return self.pause(STORE_PAUSE, text(&error)),
+            }
+        }
+        let inhibitors = match &situation.wanted {
+            Some(Wanted::Now {
+                heed: Heed::LockOnly,
+                ..
+            }) => Inhibitors::Skipped,
+            _ => Inhibitors::Count,
+        };
+        if let Err(error) = self.doors.logind.reboot(inhibitors).await {
+            return self.pause(PAUSE, text(&error));
+        }
+        self.state.rebooting = true;
+        // systemd ends this service on the way.
+        if timeout(GOING_DOWN, self.doors.stop.recv()).await.is_ok() {
+            self.stop();
+        } else {
+            self.state.rebooting = false;
+            self.pause(PAUSE, "the machine did not go down".to_string());
+        }
+    }
+
+    /// Everything is as if nothing had begun, or it is tried again.
+    pub(super) async fn step_back(&mut self) {
+        match undo::settle(self.root, self.doors.store.as_ref(), &self.who).await {
+            Ok(told) => {
+                if let Some(told) = told {
+                    (self.log)(told);
+                }
+                self.forget();
+            }
+            Err(error) if error.is_passing() => {
+                self.state.traces = Traces::Earlier;
+                self.pause(STORE_PAUSE, text(&error));
+            }
+            Err(error) => {
+                (self.log)(&text(&error));
+                self.state.traces = Traces::Earlier;
+                self.pause(PAUSE, text(&error));
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        let state = &mut self.state;
+        state.traces = Traces::None;
+        if !matches!(state.held, Held::Twin(_)) {
+            state.held = Held::No;
+        }
+        state.warned = None;
+        (state.surroundings, state.units, state.hooks) = (Stage::Ahead, Stage::Ahead, Stage::Ahead);
+    }
+
+    /// Nothing is left behind by a service that ends, unless the machine goes down by its order.
+    pub(super) async fn leave(&mut self) -> Ending {
+        if self.state.traces == Traces::Ours && !self.state.rebooting {
+            // What cannot be undone now is undone by the next start.
+            let _ = timeout(LEAVING, self.step_back()).await;
+        }
+        Ending::Stopped
+    }
+}
