@@ -16,6 +16,8 @@ pub mod fleet;
 pub mod health;
 pub mod hook;
 pub mod lock;
+pub mod metrics;
+pub mod peer;
 pub mod reboot;
 pub mod root;
 pub mod scheduler;

@@ -81,7 +81,7 @@ async fn with_api(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {
     tasks
         .run_until(async {
             tokio::select! {
-                never = fleet::serve(listener, store.clone()) => never,
+                never = fleet::serve(listener, fleet::Api::new(store.clone())) => never,
                 () = test(&client, &store) => {}
             }
         })

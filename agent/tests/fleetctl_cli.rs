@@ -102,7 +102,7 @@ async fn with_machine(test: impl AsyncFnOnce(&Fleetctl<'_>, &MachineId)) {
     tasks
         .run_until(async {
             tokio::select! {
-                never = fleet::serve(listener, store.clone()) => never,
+                never = fleet::serve(listener, fleet::Api::new(store.clone())) => never,
                 never = engine.run() => never,
                 () = obey(store.clone(), id.clone()) => panic!("the watch ended"),
                 () = test(&fleetctl, &id) => {}

@@ -243,7 +243,7 @@ async fn a_watch_from_before_a_compaction_ends() {
     let second = write(&store, vec![put("c", "2")]).await;
     store.compact(second);
     let mut watch = store.watch("c", first).await.expect("watch");
-    assert_eq!(next(&mut watch).await, Err(WatchEnd::Compacted));
+    assert_eq!(next(&mut watch).await, Err(WatchEnd::Compacted(second)));
     let mut watch = store.watch("c", second).await.expect("watch");
     assert!(next(&mut watch).await.is_ok());
 }

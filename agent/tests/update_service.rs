@@ -4,7 +4,9 @@ mod machine;
 mod publisher;
 
 use std::future::poll_fn;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -83,6 +85,16 @@ async fn until(manager: &ManagerProxy<'_>, call: Call, last: &[&str]) -> Vec<Str
     }
 }
 
+/// What the service tells to Prometheus.
+fn figures(socket: &Path) -> String {
+    let mut stream = UnixStream::connect(socket).expect("connected");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 #[derive(Clone, Copy)]
 enum Call {
     Attempt,
@@ -133,7 +145,21 @@ async fn a_server_that_is_gone_is_told_as_an_error() {
     let node = Node::new("1.0.0", &old, &publisher, "http://127.0.0.1:9");
     node.machine.put("etc/strake/update/root.json", "{}");
     let told = talk(&node, async |manager: ManagerProxy<'static>| {
-        until(&manager, Call::Attempt, &["IDLE"]).await
+        let told = until(&manager, Call::Attempt, &["IDLE"]).await;
+        let socket = node.machine.path("run/strake/metrics/update.sock");
+        let figures = tokio::task::spawn_blocking(move || figures(&socket)).await;
+        let figures = figures.expect("read");
+        for line in [
+            "strake_update_attempts_total{result=\"failed\"} 1",
+            "strake_update_attempts_total{result=\"answered\"} 0",
+            "strake_update_alarms 1",
+        ] {
+            assert!(
+                figures.lines().any(|told| told == line),
+                "{line}: {figures}"
+            );
+        }
+        told
     })
     .await;
     let error = "UPDATE_STATUS_REPORTING_ERROR_EVENT".to_owned();

@@ -41,7 +41,7 @@ pub(crate) async fn agents(settings: &Settings, wanted: &Agents) -> Result<Value
     if let Some(socket) = &wanted.socket {
         let listener = fleet::bind(socket, None)?;
         let store = store.clone();
-        spawn_local(async move { fleet::serve(listener, store).await });
+        spawn_local(async move { fleet::serve(listener, fleet::Api::new(store)).await });
     }
     let mut told = Vec::new();
     for number in 0..wanted.count {

@@ -3,6 +3,7 @@
 mod cluster;
 mod config;
 mod coreos_cloudinit;
+mod events;
 mod fleetctl;
 mod health;
 mod lock;
@@ -67,6 +68,8 @@ enum Command {
     /// Reboot when the cluster can spare this machine: now, when, cancel
     #[command(subcommand)]
     Reboot(reboot::Command),
+    /// What happens in the cluster: machines that come and go, units that are placed and moved
+    Events(events::Events),
     /// The service that holds this machine's units
     #[command(subcommand)]
     Scheduler(scheduler::Command),
@@ -131,6 +134,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Machine(command) => machine::run(command),
         Command::Lock(command) => lock::run(command),
         Command::Reboot(command) => reboot::run(command),
+        Command::Events(events) => events.run(),
         Command::Scheduler(command) => scheduler::run(command),
     })
 }

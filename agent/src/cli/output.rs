@@ -22,6 +22,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// For people, who may be told more than the value.
+    pub(super) fn is_table(self) -> bool {
+        self.format == Format::Table
+    }
+
     /// `table` is only made when it is what is printed.
     pub(super) fn print<T: Serialize>(
         self,
@@ -43,6 +48,22 @@ impl Output {
 /// Whoever closed the pipe has seen enough; that is no failure.
 pub(super) fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    There,
+    /// Closed the pipe: nothing more needs to be fetched.
+    Gone,
+}
+
+/// A part of something that comes bit by bit.
+pub(super) fn write(part: &[u8]) -> Reader {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(part).and_then(|()| out.flush()) {
+        Ok(()) => Reader::There,
+        Err(_) => Reader::Gone,
+    }
 }
 
 pub(super) fn style(stream: &impl IsTerminal) -> Style {

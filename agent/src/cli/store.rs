@@ -7,17 +7,26 @@ use crate::scheduler::name;
 use crate::scheduler::orders;
 use crate::store::etcd::{Etcd, Settings};
 
-pub(super) async fn connect() -> Result<Etcd> {
-    let settings = match std::env::var("STRAKE_ETCD_ENDPOINTS") {
-        Ok(endpoints) if !endpoints.is_empty() => Settings {
+/// `STRAKE_ETCD_ENDPOINTS`, else the file that `STRAKE_ETCD_SETTINGS` names, else the machine's.
+pub(super) fn settings() -> Result<Settings> {
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(endpoints) = value("STRAKE_ETCD_ENDPOINTS") {
+        return Ok(Settings {
             endpoints: endpoints.split(',').map(str::to_string).collect(),
             ca: None,
             cert: None,
             key: None,
-        },
-        _ => Settings::read(&Root::new("/"))?,
+        });
+    }
+    let Some(file) = value("STRAKE_ETCD_SETTINGS") else {
+        return Settings::read(&Root::new("/"));
     };
-    Etcd::connect(&settings)
+    let text = std::fs::read_to_string(&file).with_context(|| format!("reading {file}"))?;
+    serde_json::from_str(&text).with_context(|| format!("understanding {file}"))
+}
+
+pub(super) async fn connect() -> Result<Etcd> {
+    Etcd::connect(&settings()?)
         .await
         .context("connecting to the cluster")
 }

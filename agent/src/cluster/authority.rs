@@ -42,9 +42,9 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Runs etcd: server and client.
+    /// Runs etcd.
     Member,
-    /// Uses etcd: client only.
+    /// Uses etcd.
     Machine,
 }
 
@@ -140,11 +140,11 @@ impl Authority {
         params.distinguished_name = name(role.common_name());
         params.subject_alt_names = addresses.iter().map(|ip| SanType::IpAddress(*ip)).collect();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if role == Role::Member {
-            let server = ExtendedKeyUsagePurpose::ServerAuth;
-            params.extended_key_usages.push(server);
-        }
+        // Every machine answers others too; what etcd takes as a peer is told by the name.
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
         params.not_before = date_time_ymd(2025, 1, 1);
         params.not_after = OffsetDateTime::from((now + lifetime).min(self.not_after));
         params.serial_number = Some(serial()?);

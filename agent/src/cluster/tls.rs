@@ -47,14 +47,29 @@ pub fn client(ca: &str, identity: Option<&Identity>, clock: Clock) -> Result<Cli
     }
 }
 
-/// Takes clients with and without a certificate; one that is shown must be good.
-pub fn server(ca: &str, identity: &Identity, clock: Clock) -> Result<ServerConfig> {
+/// Who is let in. A certificate that is shown must be good either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Also a machine that has no certificate yet.
+    Anyone,
+    /// Only who shows one.
+    Certified,
+}
+
+pub fn server(
+    ca: &str,
+    identity: &Identity,
+    callers: Callers,
+    clock: Clock,
+) -> Result<ServerConfig> {
     let provider = Arc::new(default_provider());
     let roots = Arc::new(roots(ca)?);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .context("setting up TLS")?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    let verifier = match callers {
+        Callers::Anyone => verifier.allow_unauthenticated().build(),
+        Callers::Certified => verifier.build(),
+    };
+    let verifier = verifier.context("setting up TLS")?;
     let (chain, key) = pair(identity)?;
     ServerConfig::builder_with_details(provider, Arc::new(clock))
         .with_safe_default_protocol_versions()

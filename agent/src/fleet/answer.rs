@@ -1,12 +1,13 @@
 //! Replies, and fleet's form of an error.
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 
+use super::serve::Body;
 use crate::scheduler::orders;
 use crate::scheduler::text::Problem;
 use crate::store::{self, Kind};
@@ -42,20 +43,26 @@ impl Answer {
         Ok(Answer { status, body: None })
     }
 
-    pub(super) fn respond(answered: Answered) -> Response<Full<Bytes>> {
-        let answer = answered.unwrap_or_else(|refusal| {
-            let code = refusal.status.as_u16();
-            let body = json!({"error": {"code": code, "message": refusal.message}});
-            Answer {
-                status: refusal.status,
-                body: Some(body.to_string()),
-            }
-        });
-        let mut response = Response::new(Full::new(Bytes::from(answer.body.unwrap_or_default())));
-        *response.status_mut() = answer.status;
+    pub(super) fn respond(self) -> Response<Body> {
+        let body = Full::new(Bytes::from(self.body.unwrap_or_default()));
+        let body = body.map_err(|never| match never {});
+        let mut response = Response::new(body.boxed());
+        *response.status_mut() = self.status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
+    }
+}
+
+impl Refusal {
+    pub(super) fn respond(self) -> Response<Body> {
+        let code = self.status.as_u16();
+        let body = json!({"error": {"code": code, "message": self.message}});
+        let answer = Answer {
+            status: self.status,
+            body: Some(body.to_string()),
+        };
+        answer.respond()
     }
 }
 

@@ -9,8 +9,9 @@
 mod answer;
 mod machines;
 mod page;
+mod remote;
 mod serve;
 mod state;
 mod units;
 
-pub use serve::{SOCKET, bind, serve};
+pub use serve::{Api, SOCKET, bind, serve};

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;
@@ -16,8 +17,9 @@ use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
-use super::answer::{Answer, Answered, bad, refuse};
-use super::{machines, state, units};
+use super::answer::{Answer, Answered, Refusal, bad, refuse};
+use super::{machines, remote, state, units};
+use crate::peer::Reach;
 use crate::scheduler::text::MAX_BYTES;
 use crate::store::Store;
 
@@ -46,11 +48,33 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener> {
     Ok(listener)
 }
 
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Api<S> {
+    store: S,
+    /// None: other machines are not asked.
+    reach: Option<Reach<S>>,
+}
+
+impl<S: Store> Api<S> {
+    pub fn new(store: S) -> Api<S> {
+        Api { store, reach: None }
+    }
+
+    /// Tells of units on all machines too.
+    pub fn reaching(self, reach: Reach<S>) -> Api<S> {
+        Api {
+            reach: Some(reach),
+            ..self
+        }
+    }
+}
+
 /// Never ends. Runs on the scheduler's own thread, in a `LocalSet`.
-pub async fn serve(listener: UnixListener, store: impl Store) -> ! {
+pub async fn serve(listener: UnixListener, api: Api<impl Store>) -> ! {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(spawn_local(connection(stream, store.clone()))),
+            Ok((stream, _)) => drop(spawn_local(connection(stream, api.clone()))),
             Err(error) => {
                 eprintln!("fleet API: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -59,10 +83,10 @@ pub async fn serve(listener: UnixListener, store: impl Store) -> ! {
     }
 }
 
-async fn connection(stream: UnixStream, store: impl Store) {
+async fn connection(stream: UnixStream, api: Api<impl Store>) {
     let service = service_fn(|request| {
-        let store = store.clone();
-        async move { Ok::<_, Infallible>(respond(request, &store).await) }
+        let api = api.clone();
+        async move { Ok::<_, Infallible>(respond(request, &api).await) }
     });
     // Whoever breaks off has nothing to be told.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -72,8 +96,15 @@ async fn connection(stream: UnixStream, store: impl Store) {
         .await;
 }
 
-async fn respond(request: Request<Incoming>, store: &impl Store) -> Response<Full<Bytes>> {
-    Answer::respond(route(request, store).await)
+pub(super) type Body = BoxBody<Bytes, std::io::Error>;
+
+async fn respond(request: Request<Incoming>, api: &Api<impl Store>) -> Response<Body> {
+    let asked = remote::parse(request.uri().path());
+    let answered = match (asked, &api.reach) {
+        (Some((unit, what)), Some(reach)) => remote::tell(reach, &unit, what, &request).await,
+        _ => route(request, &api.store).await.map(Answer::respond),
+    };
+    answered.unwrap_or_else(Refusal::respond)
 }
 
 async fn route(request: Request<Incoming>, store: &impl Store) -> Answered {
@@ -124,7 +155,7 @@ async fn route(request: Request<Incoming>, store: &impl Store) -> Answered {
     }
 }
 
-fn name_of(part: &str) -> Result<String, super::answer::Refusal> {
+fn name_of(part: &str) -> Result<String, Refusal> {
     let pairs = part.replace('+', "%2B");
     let decoded = url::form_urlencoded::parse(pairs.as_bytes()).next();
     match decoded {
@@ -133,7 +164,7 @@ fn name_of(part: &str) -> Result<String, super::answer::Refusal> {
     }
 }
 
-async fn json_body(request: Request<Incoming>) -> Result<Bytes, super::answer::Refusal> {
+async fn json_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let kind = request.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::figures::Leading;
 use super::keys::{self, Assignment, Desired};
 use super::machine::MachineId;
 use super::model::{Feed, Model};
 use super::plan::{Away, Brake, Change, Plan, plan};
+use crate::metrics::Registry;
 use crate::store::election::{Seat, take_seat};
 use crate::store::{
     Compare, Error, Lease, MAX_BYTES, MAX_OPERATIONS, Outcome, Renewal, Revision, Store,
@@ -47,6 +49,7 @@ pub struct Engine<S> {
     name: String,
     pace: Pace,
     log: Box<dyn Fn(&str)>,
+    figures: Leading,
 }
 
 impl<S> std::fmt::Debug for Engine<S> {
@@ -99,13 +102,24 @@ impl<S: Store> Engine<S> {
             name: name.to_string(),
             pace,
             log,
+            figures: Leading::new(&Registry::default()),
+        }
+    }
+
+    /// Counts for somebody.
+    pub fn counted(self, registry: &Registry) -> Engine<S> {
+        Engine {
+            figures: Leading::new(registry),
+            ..self
         }
     }
 
     /// Never ends.
     pub async fn run(&self) -> ! {
         loop {
-            if let Err(error) = self.candidacy().await {
+            let ended = self.candidacy().await;
+            self.figures.stepped_down();
+            if let Err(error) = ended {
                 (self.log)(&format!("leading: {error:#}"));
             }
             tokio::time::sleep(self.pace.again).await;
@@ -153,6 +167,7 @@ impl<S: Store> Engine<S> {
         }
         drop(watch);
         (self.log)("this machine leads the scheduler");
+        self.figures.took_over();
         // Read after the election: nothing an earlier leader wrote is missed.
         let mut feed = Feed::open(&self.store).await?;
         let mut losses = Losses::default();
@@ -198,8 +213,9 @@ impl<S: Store> Engine<S> {
         seat: &Seat,
         away: &BTreeMap<MachineId, Away>,
     ) -> Result<Round, Error> {
-        let snapshot = model.snapshot(away);
-        let plan = plan(&snapshot);
+        let start = Instant::now();
+        let plan = plan(&model.snapshot(away));
+        self.figures.planned(model, &plan, start.elapsed());
         for change in &plan.changes {
             (self.log)(&format!("plan: {change}"));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -121,6 +122,9 @@ pub struct Machine {
     pub id: MachineId,
     /// The address other machines reach it at; empty when none is known.
     pub address: String,
+    /// Where it answers other machines, under its certificate of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
     pub version: String,
     /// From the cloud-config, with what `strake machine tag` set over it.
     pub metadata: BTreeMap<String, String>,
@@ -134,6 +138,7 @@ impl Machine {
         Machine {
             id,
             address: String::new(),
+            peer: None,
             version: env!("CARGO_PKG_VERSION").to_string(),
             metadata: BTreeMap::new(),
             facts: BTreeMap::new(),

@@ -13,9 +13,12 @@ use super::facts;
 use super::host::systemd::Systemd;
 use super::machine::Machine;
 use crate::cluster::settings::Settings as Cluster;
-use crate::fleet;
+use crate::fleet::{self, Api};
+use crate::metrics::{self, Registry};
+use crate::peer::Door;
 use crate::root::Root;
 use crate::store::etcd::{Etcd, SETTINGS, Settings};
+use crate::store::measured::Measured;
 use crate::systemd::bus::Bus;
 
 /// Between two looks at the facts.
@@ -52,14 +55,18 @@ impl Environment {
 /// new certificate: the next start uses it.
 pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     until_certified(root).await;
-    let machine = describe(root, environment)?;
+    let mut machine = describe(root, environment)?;
     let id = machine.id.clone();
     let settings = Settings::read(root)?;
-    let store = Etcd::connect(&settings).await?;
+    let door = Door::open(root, &settings, id.clone()).await;
+    machine.peer = door.address();
+    let figures = Registry::default();
+    let store = Measured::new(Etcd::connect(&settings).await?, &figures);
     let socket = root
         .locate(fleet::SOCKET.as_ref())
         .context("placing the API's socket")?;
-    let api = fleet::bind(&socket, group_of_users(root))?;
+    let listener = fleet::bind(&socket, group_of_users(root))?;
+    let api = Api::new(store.clone()).reaching(door.reach(store.clone()));
     let bus = Bus::system().await.context("reaching systemd")?;
     let host = Systemd::new(bus, root.clone()).await?;
     let (told, machine) = watch::channel(machine);
@@ -73,12 +80,15 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
         },
         Pace::default(),
         log(),
-    );
-    let engine = Engine::new(store.clone(), &id, engine::Pace::default(), log());
+    )
+    .counted(&figures);
+    let engine = Engine::new(store.clone(), &id, engine::Pace::default(), log()).counted(&figures);
     tokio::select! {
-        never = fleet::serve(api, store) => never,
+        never = fleet::serve(listener, api) => never,
         never = agent.run() => never,
         never = engine.run() => never,
+        never = metrics::offer(root, "scheduler", &figures) => never,
+        ended = door.serve() => ended.map(|never| match never {}),
         ended = follow_facts(root, environment, &told) => ended,
         () = until_renewed(root, &settings) => {
             eprintln!("the machine has another certificate: beginning anew with it");
@@ -164,7 +174,8 @@ async fn follow_facts(
 ) -> Result<()> {
     loop {
         tokio::time::sleep(FACTS_EVERY).await;
-        let now = describe(root, environment)?;
+        let mut now = describe(root, environment)?;
+        now.peer = told.borrow().peer;
         told.send_if_modified(|before| {
             let material = facts::is_material(before, &now);
             if material {

@@ -302,7 +302,8 @@ async fn pump(mut stream: etcd_client::WatchStream, sender: WatchSender) {
         };
         let (last, result) = match message {
             Ok(Some(message)) if message.compact_revision() > 0 => {
-                (Last::Yes, Err(WatchEnd::Compacted))
+                let oldest = message.compact_revision();
+                (Last::Yes, Err(WatchEnd::Compacted(oldest)))
             }
             Ok(Some(message)) if message.canceled() => {
                 let reason = message.cancel_reason().to_string();

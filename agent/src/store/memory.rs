@@ -257,7 +257,9 @@ impl Store for Memory {
         };
         if from < state.compacted {
             // Whoever asked still holds the other end.
-            let _ = watcher.sender.send(Err(WatchEnd::Compacted));
+            let _ = watcher
+                .sender
+                .send(Err(WatchEnd::Compacted(state.compacted)));
             return Ok(watch);
         }
         let past = state.history.iter().filter(|batch| batch.revision >= from);

@@ -9,6 +9,7 @@ pub mod election;
 pub mod etcd;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub mod measured;
 pub mod memory;
 
 use std::time::Duration;
@@ -101,8 +102,9 @@ pub struct Batch {
 /// Why a watch ended. Whoever watches reads everything again and watches from there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WatchEnd {
-    #[error("the store has forgotten what happened since that revision")]
-    Compacted,
+    /// What happened since this revision is still known.
+    #[error("the store has forgotten what happened before revision {0}")]
+    Compacted(Revision),
     #[error("the connection to the store is lost: {0}")]
     Lost(String),
 }

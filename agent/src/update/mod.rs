@@ -14,6 +14,7 @@ pub mod disk;
 pub mod engine;
 pub mod entries;
 pub mod evidence;
+mod figures;
 pub mod history;
 pub mod install;
 pub mod limit;

@@ -18,12 +18,14 @@ use zbus::object_server::InterfaceRef;
 use super::bus::{self, Manager, Order};
 use super::engine::{self, Engine, Insistence};
 use super::entries::Entries;
+use super::figures::Figures;
 use super::install::Goal;
 use super::live::{Failure, FailureKind, Live, Operation};
 use super::node::{Kind, Node};
 use super::schedule::Schedule;
 use super::settings::Settings;
 use super::{alarm, clock, look, rollback, running, settle};
+use crate::metrics::{self, Registry};
 use crate::root::Root;
 
 /// How the service's loop ends.
@@ -60,8 +62,14 @@ pub async fn run(root: &Root, builder: Builder<'_>, random: fn() -> u64) -> Resu
     let mut schedule = Schedule::new(settings.interval);
     let mut next = plan(root, schedule.first(random()));
     let mut work = None;
+    let registry = Registry::default();
+    let figures = Figures::new(&registry);
+    figures.tell(root, &Live::read(root));
+    let telling = metrics::offer(root, "update", &registry);
+    tokio::pin!(telling);
     loop {
         tokio::select! {
+            never = &mut telling => never,
             () = sleep_until(next), if work.is_none() => {
                 work = Some(spawn(root, told.clone(), Order::Attempt));
             }
@@ -72,14 +80,19 @@ pub async fn run(root: &Root, builder: Builder<'_>, random: fn() -> u64) -> Resu
                 work = None;
                 let outcome = done?;
                 schedule.failures = if outcome.answered { 0 } else { schedule.failures + 1 };
+                let counter = if outcome.answered { &figures.answered } else { &figures.failed };
+                counter.inc();
                 next = plan(root, schedule.next(outcome.asked, random()));
-                publish(&shown, news.borrow_and_update().clone()).await;
+                let live = news.borrow_and_update().clone();
+                figures.tell(root, &live);
+                publish(&shown, live).await;
                 told.send_modify(|live| if live.operation == Operation::ReportingErrorEvent {
                     live.operation = Operation::Idle;
                 });
             }
             Ok(()) = news.changed() => {
                 let live = news.borrow_and_update().clone();
+                figures.tell(root, &live);
                 publish(&shown, live).await;
             }
             () = connection.closed() => return Ok(Ending::Stopped),

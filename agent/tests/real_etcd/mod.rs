@@ -20,7 +20,7 @@ pub(crate) struct Server {
 }
 
 /// `STRAKE_ETCD` names one; otherwise the newest tools tree below `target/strake` has it.
-fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("STRAKE_ETCD") {
         return Some(PathBuf::from(path));
     }
@@ -30,7 +30,7 @@ fn program() -> Option<PathBuf> {
     programs.filter(|path| path.is_file()).max()
 }
 
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     format!("http://{}", listener.local_addr().expect("address"))
 }

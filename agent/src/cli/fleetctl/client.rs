@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
+use crate::peer::{Report, Wanted};
 use crate::scheduler::text::{Digest, Entry, Text};
+
+/// For the API to ask another machine.
+const BEYOND: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -112,32 +116,66 @@ impl Client {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Bytes)> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
         let asking = async {
-            let stream = UnixStream::connect(&self.socket).await;
-            let stream = stream.with_context(|| {
-                format!(
-                    "connecting to {}: does strake-scheduler.service run?",
-                    self.socket
-                )
-            })?;
-            let (mut sender, connection) =
-                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-            let connection = tokio::spawn(connection);
-            let body = body.map(|body| body.to_string()).unwrap_or_default();
-            let request = Request::builder()
-                .method(method)
-                .uri(format!("/fleet/v1{path}"))
-                .header(HOST, "domain-sock")
-                .header(CONTENT_TYPE, "application/json")
-                .body(Full::new(Bytes::from(body)))?;
-            let response = sender.send_request(request).await?;
-            let status = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            connection.abort();
-            anyhow::Ok((status, body))
+            let response = self.send(method, &format!("/fleet/v1{path}"), body).await?;
+            whole(response).await
         };
         let answered = tokio::time::timeout(self.timeout, asking).await;
         answered.context("the API does not answer in time (--request-timeout)")?
+    }
+
+    async fn send(&self, method: Method, path: &str, body: String) -> Result<Response<Incoming>> {
+        let stream = UnixStream::connect(&self.socket).await;
+        let stream = stream.with_context(|| {
+            format!(
+                "connecting to {}: does strake-scheduler.service run?",
+                self.socket
+            )
+        })?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "domain-sock")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        Ok(sender.send_request(request).await?)
+    }
+
+    /// Asks for what only the machine of a unit knows. None: the API cannot get there, ssh may.
+    async fn beyond(&self, path: &str) -> Result<Option<Response<Incoming>>> {
+        let asking = self.send(Method::GET, path, String::new());
+        let answered = tokio::time::timeout(self.timeout.max(BEYOND), asking).await;
+        let response = answered.context("the machine of the unit does not answer in time")??;
+        match response.status() {
+            StatusCode::OK => Ok(Some(response)),
+            StatusCode::NOT_FOUND | StatusCode::NOT_IMPLEMENTED => Ok(None),
+            _ => {
+                let (status, body) = whole(response).await?;
+                Err(Client::refused(status, &body))
+            }
+        }
+    }
+
+    pub(super) async fn report(&self, name: &str) -> Result<Option<Report>> {
+        let Some(response) = self
+            .beyond(&format!("/strake/v1{}/status", path(name)))
+            .await?
+        else {
+            return Ok(None);
+        };
+        let (_, body) = whole(response).await?;
+        Ok(Some(
+            serde_json::from_slice(&body).context("reading the answer")?,
+        ))
+    }
+
+    pub(super) async fn journal(&self, name: &str, wanted: &Wanted) -> Result<Option<Incoming>> {
+        let path = format!("/strake/v1{}/journal?{}", path(name), wanted.query());
+        Ok(self.beyond(&path).await?.map(Response::into_body))
     }
 
     fn refused(status: StatusCode, body: &[u8]) -> anyhow::Error {
@@ -215,6 +253,11 @@ impl Client {
             status => Err(Client::refused(status, &body)),
         }
     }
+}
+
+async fn whole(response: Response<Incoming>) -> Result<(StatusCode, Bytes)> {
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
 }
 
 fn path(name: &str) -> String {

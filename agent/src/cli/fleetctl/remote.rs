@@ -1,22 +1,40 @@
-//! What fleetctl does through ssh: status, journal, ssh. On the unit's own machine without it.
+//! What only the machine of a unit knows: status and journal through the API, and ssh. Where the API
+//! has no way to that machine, ssh has to do for all three, as it did in the original.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 
 use super::client::{Client, Machine};
 use super::flags::Flags;
+use crate::cli::output::{Reader, print, write};
 use crate::cli::unit::find;
 use crate::exit::Exit;
+use crate::peer::Wanted;
 use crate::root::Root;
 use crate::scheduler::facts;
+use crate::scheduler::name::UnitName;
 
 pub(super) async fn status(client: &Client, flags: &Flags) -> Result<Exit> {
     let mut exit = Exit::Done;
     for word in &flags.words {
         let (unit, machine) = on_machine(client, word, "status").await?;
-        let code = run(&machine, flags, &["systemctl", "status", "-l", &unit])?;
+        if let Some(report) = client.report(unit.as_str()).await? {
+            print(&report.text);
+            if report.code != 0 {
+                exit = Exit::Failed;
+            }
+            continue;
+        }
+        let unit = unit.on_systemd();
+        let code = run(
+            &machine,
+            flags,
+            &["systemctl", "status", "-l", unit.as_str()],
+        )?;
         if code != Some(0) {
             exit = Exit::Failed;
         }
@@ -27,11 +45,19 @@ pub(super) async fn status(client: &Client, flags: &Flags) -> Result<Exit> {
 pub(super) async fn journal(client: &Client, flags: &Flags) -> Result<Exit> {
     let word = flags.words.first().context("journal needs a unit")?;
     let (unit, machine) = on_machine(client, word, "journal").await?;
-    let lines = flags
-        .number("lines")
-        .map_err(anyhow::Error::msg)?
-        .to_string();
-    let mut command = vec!["journalctl", "--unit", &unit, "--no-pager", "-n", &lines];
+    let lines = flags.number("lines").map_err(anyhow::Error::msg)?;
+    let wanted = Wanted {
+        lines: u32::try_from(lines).unwrap_or(u32::MAX),
+        follow: flags.is_set("follow"),
+        output: flags.value("output").to_string(),
+    };
+    let wanted = wanted.checked()?;
+    if let Some(body) = client.journal(unit.as_str(), &wanted).await? {
+        return copy(body).await;
+    }
+    let (unit, lines) = (unit.on_systemd(), lines.to_string());
+    let mut command = vec!["journalctl", "--unit", unit.as_str()];
+    command.extend(["--no-pager", "-n", &lines]);
     command.extend(["--output", flags.value("output")]);
     if flags.is_set("sudo") {
         command.insert(0, "sudo");
@@ -43,6 +69,17 @@ pub(super) async fn journal(client: &Client, flags: &Flags) -> Result<Exit> {
         Some(0) => Ok(Exit::Done),
         _ => Ok(Exit::Failed),
     }
+}
+
+async fn copy(mut body: Incoming) -> Result<Exit> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.context("the journal broke off")?;
+        let part = frame.into_data().unwrap_or_default();
+        if write(&part) == Reader::Gone {
+            break;
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// The machine is the first word, or that of `--machine` or `--unit`; the rest is a command.
@@ -84,7 +121,7 @@ async fn machine(client: &Client, word: &str) -> Result<Option<Machine>> {
     }
 }
 
-async fn on_machine(client: &Client, word: &str, verb: &str) -> Result<(String, Machine)> {
+async fn on_machine(client: &Client, word: &str, verb: &str) -> Result<(UnitName, Machine)> {
     let name = find::known(word)?;
     let unit = client.unit(name.as_str()).await?;
     let unit = unit.with_context(|| format!("unit {name} does not exist"))?;
@@ -96,7 +133,7 @@ async fn on_machine(client: &Client, word: &str, verb: &str) -> Result<(String, 
     }
     let machine = machine(client, &unit.machine_id).await?;
     let machine = machine.with_context(|| format!("the machine of {name} is away"))?;
-    Ok((name.on_systemd().to_string(), machine))
+    Ok((name, machine))
 }
 
 fn run(machine: &Machine, flags: &Flags, command: &[&str]) -> Result<Option<i32>> {

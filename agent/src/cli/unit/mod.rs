@@ -1,6 +1,7 @@
 //! `strake unit ...`: orders about units and what has become of them.
 
 pub(super) mod find;
+mod journal;
 mod show;
 mod wait;
 
@@ -57,9 +58,14 @@ pub(super) enum Command {
     Status {
         #[arg(value_name = "UNIT")]
         unit: String,
+        /// Of several machines that hold it, ask this one: its id or the first 8 characters
+        #[arg(long, value_name = "ID")]
+        machine: Option<String>,
         #[command(flatten)]
         output: Output,
     },
+    /// What a unit has written to the journal, from the machine that holds it
+    Journal(journal::Journal),
     /// Units on machines
     List {
         #[command(flatten)]
@@ -129,7 +135,18 @@ pub(super) fn run(command: Command) -> Result<Exit> {
             Command::Restart(order) => restart(&store, &order).await,
             Command::Destroy { units } => destroy(&store, &units).await,
             Command::Cat { unit, service } => show::cat(&store, &unit, service).await,
-            Command::Status { unit, output } => show::status(&store, &unit, output).await,
+            Command::Status {
+                unit,
+                machine,
+                output,
+            } => {
+                let exit = show::status(&store, &unit, output).await?;
+                if output.is_table() {
+                    journal::report(store, &unit, machine.as_deref()).await?;
+                }
+                Ok(exit)
+            }
+            Command::Journal(journal) => journal.run(store).await,
             Command::List { output } => show::units(&store, output).await,
             Command::ListFiles { output } => show::files(&store, output).await,
             Command::Explain { unit, output } => show::explain(&store, &unit, output).await,

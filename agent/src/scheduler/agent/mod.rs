@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 pub use steps::{Action, Phase, at_rest, steps};
 
+use super::figures::Holding;
 use super::host::Host;
 use super::keys::{self, Assignment, Desired, Observed, Scope, Seen};
 use super::machine::Machine;
 use super::name::UnitName;
 use super::text::{Digest, Text};
+use crate::metrics::Registry;
 use crate::store::{
     Compare, Event, Lease, Outcome, Renewal, Revision, Store, Transaction, Watch, Write,
 };
@@ -70,6 +72,7 @@ pub struct Agent<S, H, C> {
     texts: BTreeMap<Digest, Text>,
     problems: BTreeMap<UnitName, Problem>,
     published: Published,
+    figures: Holding,
 }
 
 /// What came of trying to load or start a unit.
@@ -131,6 +134,15 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             texts: BTreeMap::new(),
             problems: BTreeMap::new(),
             published: Published::Unknown,
+            figures: Holding::new(&Registry::default()),
+        }
+    }
+
+    /// Counts for somebody.
+    pub fn counted(self, registry: &Registry) -> Agent<S, H, C> {
+        Agent {
+            figures: Holding::new(registry),
+            ..self
         }
     }
 
@@ -265,7 +277,9 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             if held_back && matches!(action, Action::Load(..) | Action::Start(_)) {
                 continue;
             }
-            if let Err(error) = self.act(&action).await {
+            let acted = self.act(&action).await;
+            self.figures.acted(&acted);
+            if let Err(error) = acted {
                 (self.log)(&format!("{action}: {error:#}"));
                 self.note_problem(name, format!("{error:#}"), now);
             } else if matches!(action, Action::Start(_)) {
@@ -363,6 +377,8 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             });
             seen.problem = Some(problem.text.clone());
         }
+        let leases = usize::from(self.registration != Registration::Out);
+        self.figures.holds(&units, leases);
         Ok(Observed { generation, units })
     }
 

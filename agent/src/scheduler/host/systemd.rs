@@ -7,7 +7,7 @@
 //! itself uses is refused.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -49,18 +49,25 @@ pub struct Systemd {
     changes: watch::Receiver<u64>,
 }
 
+/// Units of the cluster that were given to this machine, for whoever only looks.
+pub fn loaded(root: &Root) -> Result<BTreeSet<UnitName>> {
+    Ok(read_notes(root)?.into_keys().collect())
+}
+
+fn read_notes(root: &Root) -> Result<BTreeMap<UnitName, Note>> {
+    let notes = root
+        .read_optional(NOTES)
+        .with_context(|| format!("reading {NOTES}"))?;
+    match notes {
+        Some(text) => serde_json::from_str(&text).with_context(|| format!("understanding {NOTES}")),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
 impl Systemd {
     pub async fn new(bus: Bus, root: Root) -> Result<Systemd> {
         let changes = bus.changes().await?;
-        let notes = root
-            .read_optional(NOTES)
-            .with_context(|| format!("reading {NOTES}"))?;
-        let notes = match notes {
-            Some(text) => {
-                serde_json::from_str(&text).with_context(|| format!("understanding {NOTES}"))?
-            }
-            None => BTreeMap::new(),
-        };
+        let notes = read_notes(&root)?;
         Ok(Systemd {
             bus,
             root,

@@ -1,0 +1,359 @@
+//! The built program on a machine that holds nothing, with the cluster's certificates: it tells of
+//! units on another machine, through that machine's listener and through fleet's API.
+
+mod peer;
+mod real_etcd;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use peer::{Cluster, Node, desired, put, unit};
+use serde_json::{Value, json};
+use strake_agent::fleet::{self, Api};
+use strake_agent::peer::Credentials;
+use strake_agent::scheduler::keys;
+use strake_agent::scheduler::machine::{Machine, MachineId};
+use strake_agent::store::Store;
+use strake_agent::store::etcd::{Etcd, Settings};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(50);
+const PROGRAM: &str = env!("CARGO_BIN_EXE_strake");
+
+/// etcd that asks for certificates, and the settings of a machine that has one.
+struct Secured {
+    child: Child,
+    settings: Settings,
+    dir: TempDir,
+}
+
+impl Drop for Secured {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Secured {
+    async fn start(cluster: &Cluster) -> Option<Secured> {
+        let Some(program) = real_etcd::program() else {
+            eprintln!("SKIPPED: no etcd: neither STRAKE_ETCD nor a tools tree");
+            return None;
+        };
+        let dir = TempDir::new().expect("temp dir");
+        let Credentials { ca, identity } = cluster.credentials("127.0.0.1");
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        };
+        let ca = file("ca.pem", &ca);
+        let cert = file("cert.pem", &identity.certificate);
+        let key = file("key.pem", &identity.key);
+        let endpoint = real_etcd::free_address().replace("http:", "https:");
+        let peer = real_etcd::free_address();
+        let child = std::process::Command::new(program)
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync"])
+            .args(["--listen-client-urls", &endpoint])
+            .args(["--advertise-client-urls", &endpoint])
+            .args(["--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("one={peer}")])
+            .arg("--client-cert-auth")
+            .args([Path::new("--trusted-ca-file"), &ca])
+            .args([Path::new("--cert-file"), &cert])
+            .args([Path::new("--key-file"), &key])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd starts");
+        let settings = Settings {
+            endpoints: vec![endpoint],
+            ca: Some(ca),
+            cert: Some(cert),
+            key: Some(key),
+        };
+        let secured = Secured {
+            child,
+            settings,
+            dir,
+        };
+        let store = secured.store().await;
+        let answers = async {
+            while store.read("ready").await.is_err() {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, answers).await.expect("in time");
+        Some(secured)
+    }
+
+    async fn store(&self) -> Etcd {
+        Etcd::connect(&self.settings).await.expect("a client")
+    }
+
+    /// `/etc/strake/etcd.json` of a machine.
+    fn file(&self) -> PathBuf {
+        let Settings {
+            endpoints,
+            ca,
+            cert,
+            key,
+        } = &self.settings;
+        let value = json!({"endpoints": endpoints, "ca": ca, "cert": cert, "key": key});
+        let path = self.dir.path().join("etcd.json");
+        std::fs::write(&path, value.to_string()).expect("a file");
+        path
+    }
+
+    fn strake(&self, line: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(line.split_whitespace());
+        command.env("STRAKE_ETCD_SETTINGS", self.file());
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// Standard output and standard error of a command that has to end with this code.
+    async fn run(&self, line: &str, code: i32) -> (String, String) {
+        ended(self.strake(line), line, code).await
+    }
+}
+
+async fn ended(mut command: Command, line: &str, code: i32) -> (String, String) {
+    let output = tokio::time::timeout(LIMIT, command.output()).await;
+    let output = output.expect("in time").expect("the program runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    let (out, error) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{line}: {out}{error}");
+    (out, error)
+}
+
+fn known(state: &str) -> Value {
+    json!({"digest": "0".repeat(40), "state": state})
+}
+
+const JOURNAL: &str =
+    "journalctl --no-pager --quiet --all --output short --lines 10 --unit=web.service\n";
+
+#[tokio::test]
+async fn strake_unit_tells_of_units_on_other_machines() {
+    let cluster = Cluster::new();
+    let Some(etcd) = Secured::start(&cluster).await else {
+        return;
+    };
+    let store = etcd.store().await;
+    let holder = Node::start('a', cluster.credentials("127.0.0.8")).await;
+    holder.register(&store, &["web.service"]).await;
+    put(&store, keys::unit(&unit("web.service")), &known("launched")).await;
+    put(
+        &store,
+        keys::unit(&unit("idle.service")),
+        &known("inactive"),
+    )
+    .await;
+    assert_eq!(etcd.run("unit journal web", 0).await.0, JOURNAL);
+    let (json, _) = etcd.run("unit journal -n 3 -o json web.service", 0).await;
+    assert!(json.contains("--output json --lines 3 "), "{json}");
+    let (status, _) = etcd.run("unit status web.service", 3).await;
+    assert!(status.starts_with("web.service: "), "{status}");
+    assert!(status.ends_with("-- web.service\n"), "{status}");
+    let (rows, _) = etcd.run("unit status -o json web.service", 3).await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&rows).expect("json"),
+        json!([])
+    );
+    for (line, code, part) in [
+        ("unit journal none", 2, "unit none.service is not known"),
+        ("unit journal idle", 1, "idle.service is on no machine"),
+        (
+            "unit journal --machine ffffffff web",
+            2,
+            "ffffffff does not hold web.service",
+        ),
+        (
+            "unit journal -o nonsense web",
+            2,
+            "\"nonsense\" is none of short",
+        ),
+        (
+            "unit journal -n 100001 web",
+            2,
+            "100001 is not in 0..=100000",
+        ),
+    ] {
+        let (_, said) = etcd.run(line, code).await;
+        assert!(said.contains(part), "{line}: {said}");
+    }
+    // Followed: what comes is there at once, and the program's end ends the other side.
+    nix::unistd::mkfifo(
+        &holder.path("journalctl.fifo"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .expect("a fifo");
+    let mut follower = etcd.strake("unit journal -f web");
+    let mut follower = follower.stdout(Stdio::piped()).spawn().expect("runs");
+    let output = follower.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(output).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await;
+        line.expect("in time").expect("read").expect("a line")
+    };
+    assert!(next().await.contains("--follow"));
+    let fifo = holder.path("journalctl.fifo");
+    let write = tokio::task::spawn_blocking(move || std::fs::write(fifo, "news\n"));
+    write.await.expect("written").expect("written");
+    assert_eq!(next().await, "news");
+    let status = tokio::time::timeout(LIMIT, follower.wait()).await;
+    assert!(status.expect("in time").expect("ended").success());
+    // The machine is lost.
+    drop(holder);
+    let (_, said) = etcd.run("unit journal web", 1).await;
+    assert!(said.contains("asking machine aaaaaaaa"), "{said}");
+    let (_, said) = etcd.run("unit status web", 3).await;
+    assert!(said.contains("asking machine aaaaaaaa"), "{said}");
+}
+
+#[tokio::test]
+async fn fleetctl_tells_of_units_on_other_machines_without_ssh() {
+    let cluster = Cluster::new();
+    let Some(etcd) = Secured::start(&cluster).await else {
+        return;
+    };
+    let store = etcd.store().await;
+    let holder = Node::start('a', cluster.credentials("127.0.0.9")).await;
+    let asked = Node::start('b', cluster.credentials("127.0.0.10")).await;
+    holder.register(&store, &["web.service"]).await;
+    asked.register(&store, &[]).await;
+    put(&store, keys::unit(&unit("web.service")), &known("launched")).await;
+    let socket = etcd.dir.path().join("fleet.sock");
+    let listener = fleet::bind(&socket, None).expect("a socket");
+    let api = Api::new(store.clone()).reaching(asked.reach(&store));
+    let run = async |line: &str, code: i32| {
+        let mut command = Command::new(PROGRAM);
+        command.arg0("fleetctl").args(line.split_whitespace());
+        // Nothing but the API: an ssh would not be found.
+        command.env_clear().env("PATH", "/nowhere");
+        command.env("FLEETCTL_ENDPOINT", format!("unix://{}", socket.display()));
+        command.env("FLEETCTL_REQUEST_TIMEOUT", "30");
+        ended(command, line, code).await
+    };
+    let story = async {
+        let (journal, _) = run("journal web", 0).await;
+        assert_eq!(journal, JOURNAL);
+        let (journal, _) = run("journal -n 5 --output=cat web", 0).await;
+        assert!(journal.contains("--output cat --lines 5 "), "{journal}");
+        let (_, said) = run("journal --output=nonsense web", 1).await;
+        assert!(said.contains("is none of short"), "{said}");
+        let (status, _) = run("status web", 1).await;
+        assert!(status.starts_with("systemctl status "), "{status}");
+        // One without a listener is reached by ssh, as before.
+        let plain: MachineId = "c".repeat(32).parse().expect("an id");
+        let mut machine = Machine::new(plain.clone());
+        machine.address = "127.0.0.11".to_string();
+        put(&store, keys::machine(&plain), &machine).await;
+        put(&store, keys::desired(&plain), &desired(&["old.service"])).await;
+        put(&store, keys::unit(&unit("old.service")), &known("launched")).await;
+        let (_, said) = run("journal old", 1).await;
+        assert!(said.contains("running journalctl"), "{said}");
+        // A machine that has gone without a word.
+        drop(holder);
+        let (_, said) = run("journal web", 1).await;
+        assert!(
+            said.contains("502") && said.contains("asking machine aaaaaaaa"),
+            "{said}"
+        );
+    };
+    let tasks = tokio::task::LocalSet::new();
+    tasks
+        .run_until(async {
+            tokio::select! {
+                never = fleet::serve(listener, api) => never,
+                () = story => {}
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn events_tell_the_past_and_what_comes() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let store = server.store().await;
+    let strake = |line: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(line.split_whitespace()).kill_on_drop(true);
+        command.env("STRAKE_ETCD_ENDPOINTS", &server.settings().endpoints[0]);
+        command
+    };
+    let run = async |line: &str, code| ended(strake(line), line, code).await.0;
+    assert_eq!(run("events", 3).await, "");
+    let ids: [MachineId; 2] = ["a", "b"].map(|digit| digit.repeat(32).parse().expect("an id"));
+    for id in &ids {
+        put(&store, keys::machine(id), &Machine::new(id.clone())).await;
+    }
+    put(&store, keys::unit(&unit("web.service")), &known("launched")).await;
+    put(&store, keys::desired(&ids[0]), &desired(&["web.service"])).await;
+    let past = run("events", 0).await;
+    let told: Vec<&str> = past.lines().map(|line| &line[37..]).collect();
+    let expected = [
+        format!("machine {} came", ids[0]),
+        format!("machine {} came", ids[1]),
+        "web.service is to be launched".to_string(),
+        format!("web.service placed on {}", ids[0]),
+    ];
+    assert_eq!(told, expected, "{past}");
+    assert_eq!(run("events -n 2 --unit web", 0).await.lines().count(), 2);
+    let mut follower = strake("events -f -n 1 -o json");
+    let mut follower = follower.stdout(Stdio::piped()).spawn().expect("runs");
+    let output = follower.stdout.take().expect("a pipe");
+    let mut lines = BufReader::new(output).lines();
+    let mut next = async || {
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await;
+        let line = line.expect("in time").expect("read").expect("a line");
+        serde_json::from_str::<Value>(&line).expect("json")
+    };
+    let first = next().await;
+    assert_eq!(
+        (&first["event"], &first["time"]),
+        (&json!("placed"), &Value::Null)
+    );
+    put(&store, keys::desired(&ids[0]), &desired(&[])).await;
+    put(&store, keys::desired(&ids[1]), &desired(&["web.service"])).await;
+    assert_eq!(next().await["event"], "removed");
+    let moved = next().await;
+    assert_eq!(
+        (&moved["event"], &moved["unit"]),
+        (&json!("moved"), &json!("web.service"))
+    );
+    assert_eq!(moved["from"], ids[0].as_str());
+    assert_eq!(moved["machine"], ids[1].as_str());
+    assert!(moved["time"].is_string(), "{moved}");
+    // What is behind a compaction is only known as it was there.
+    let now = store
+        .read(&keys::desired(&ids[1]))
+        .await
+        .expect("an answer");
+    let now = now.expect("a value").modified;
+    let endpoint = [&server.settings().endpoints[0]];
+    let etcd = etcd_client::Client::connect(endpoint, None).await;
+    etcd.expect("a client")
+        .compact(now, None)
+        .await
+        .expect("compacted");
+    assert_eq!(run("events", 3).await, "");
+    put(&store, keys::desired(&ids[1]), &desired(&[])).await;
+    let removed = run("events", 0).await;
+    assert!(
+        removed.ends_with(&format!("web.service removed from {}\n", ids[1])),
+        "{removed}"
+    );
+    assert_eq!(removed.lines().count(), 1, "{removed}");
+}
