@@ -29,6 +29,9 @@ pub struct Pace {
     pub margin: Duration,
     /// How long after an error it tries again.
     pub again: Duration,
+    /// After it has written, what changes is gathered for this long, and for as long as the last
+    /// round took: many orders at once are few writes, and one alone does not wait.
+    pub gather: Duration,
 }
 
 impl Default for Pace {
@@ -37,6 +40,7 @@ impl Default for Pace {
             seat_ttl: Duration::from_secs(9),
             margin: Duration::from_secs(1),
             again: Duration::from_secs(1),
+            gather: Duration::from_millis(20),
         }
     }
 }
@@ -172,14 +176,20 @@ impl<S: Store> Engine<S> {
         let mut feed = Feed::open(&self.store).await?;
         let mut losses = Losses::default();
         let mut written: Revision = 0;
+        let mut quiet = Instant::now();
         loop {
+            let now = Instant::now();
             let mut wake = None;
-            if feed.model.revision >= written {
-                let now = Instant::now();
+            if now < quiet {
+                wake = Some(quiet);
+            } else if feed.model.revision >= written {
                 let (away, next) = losses.step(&feed.model, self.pace.margin, now);
                 wake = next;
                 match self.round(&mut feed.model, seat, &away).await? {
-                    Round::Wrote(revision) => written = revision,
+                    Round::Wrote(revision) => {
+                        written = revision;
+                        quiet = Instant::now() + self.pace.gather.max(now.elapsed());
+                    }
                     Round::Refused => {
                         tokio::time::sleep(REREAD).await;
                         feed = Feed::open(&self.store).await?;
