@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use strake_agent::scheduler::keys::{self, State};
 use strake_agent::scheduler::name::UnitName;
-use strake_agent::scheduler::orders::{self, Known};
+use strake_agent::scheduler::orders;
 use strake_agent::scheduler::text::Text;
 use strake_agent::store::Store;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -50,8 +50,7 @@ pub(crate) async fn load(store: &impl Store, wanted: &Load) -> Result<Value> {
                 };
                 let now = Instant::now();
                 times.borrow_mut().submitted.insert(name.clone(), now);
-                orders::submit(&store, &name, &text, Known::Refuse).await?;
-                orders::set_state(&store, &name, State::Launched).await?;
+                orders::set(&store, &name, &text, State::Launched).await?;
             }
         });
     }

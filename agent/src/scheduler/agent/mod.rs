@@ -33,7 +33,7 @@ pub struct Pace {
     pub beat: Duration,
     /// How long after an error it tries again.
     pub again: Duration,
-    /// What is observed is written at most this often, and a millisecond later for each unit.
+    /// What is observed is written at most this often, and [`PER_UNIT`] later for each unit.
     pub publish: Duration,
     /// How long the store may be silent after a start before the cache is used.
     pub patience: Duration,
@@ -83,6 +83,9 @@ struct Problem {
     tries: u32,
     next: Instant,
 }
+
+/// A longer value is written less often.
+const PER_UNIT: Duration = Duration::from_micros(250);
 
 /// A unit that cannot be loaded or started is tried this often: after 1, 2, 4, ... seconds.
 const TRIES: u32 = 6;
@@ -396,7 +399,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             self.published = Published::Known(known.unwrap_or_default(), modified);
         }
         let observed = self.observe().await?;
-        let quiet = self.pace.publish + Duration::from_millis(observed.units.len() as u64);
+        let quiet = self.pace.publish + PER_UNIT * observed.units.len() as u32;
         let Published::Known(known, modified) = &self.published else {
             return Ok(quiet);
         };

@@ -2,20 +2,23 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::event::poll;
 use serde_json::Value;
 
+use super::super::Summary;
 use crate::tools::{Tools, run};
 use crate::wait::{Deadline, timespec};
 
 /// Ticks of `/proc/PID/stat` per second: fixed for programs on Linux.
 const TICKS: f64 = 100.0;
 const START_LIMIT: u64 = 30;
+const SYNCS: u64 = 100;
 const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// A child that is killed when the value goes.
@@ -70,20 +73,19 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn start(tools: &Tools, load: &Path, directory: &Path) -> Result<Self> {
-        let data = directory.join("etcd");
-        match fs::remove_dir_all(&data) {
+    pub(super) fn start(tools: &Tools, load: &Path, directory: &Path, data: &Path) -> Result<Self> {
+        match fs::remove_dir_all(data) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", data.display()));
             }
-            _ => fs::create_dir_all(&data)?,
+            _ => fs::create_dir_all(data)?,
         }
         let (endpoint, peer) = (free_address()?, free_address()?);
         let etcd = Process::start(
             tools
                 .command("etcd")
                 .arg("--data-dir")
-                .arg(&data)
+                .arg(data)
                 .args(["--name", "one", "--log-level", "error"])
                 .args(["--listen-client-urls", &endpoint])
                 .args(["--advertise-client-urls", &endpoint])
@@ -146,6 +148,21 @@ impl Cluster {
     pub(super) fn revision(&self) -> Result<f64> {
         number(&self.ask(&["registered", "--count", "0"])?, "revision")
     }
+}
+
+/// Milliseconds that a write of one block takes until it is on the disk; the median of many.
+pub(super) fn sync_ms(directory: &Path) -> Result<f64> {
+    let path = directory.join("sync");
+    let file = fs::File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+    let mut times = Summary::default();
+    for index in 0..SYNCS {
+        let start = Instant::now();
+        file.write_all_at(&[0; 4096], index * 4096)?;
+        file.sync_data()?;
+        times.add(start.elapsed().as_secs_f64() * 1e3);
+    }
+    fs::remove_file(&path)?;
+    Ok(times.median())
 }
 
 pub(super) fn number(told: &Value, name: &str) -> Result<f64> {

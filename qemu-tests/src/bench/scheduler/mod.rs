@@ -6,7 +6,7 @@
 mod cluster;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::boot::describe;
 use super::{Row, Site, Summary};
 use crate::programs;
 use crate::tools::run;
-use cluster::{Cluster, answer_of, number, pause};
+use cluster::{Cluster, answer_of, number, pause, sync_ms};
 
 /// Of the machines that one of is lost; the bar counts from it.
 const LEASE: u64 = 10;
@@ -59,37 +59,56 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn cluster(&self) -> Result<Cluster> {
-        Cluster::start(self.site.tools, &self.load, &self.directory)
+        self.cluster_with(&self.directory.join("etcd"))
     }
 
-    fn two_machines(&self) -> Result<[Row; 2]> {
-        let (mut all, mut one) = (Summary::default(), Summary::default());
-        let socket = self.directory.join("fleet.sock");
-        let socket = socket.to_str().context("the path is not UTF-8")?;
-        for number_of_run in 0..self.site.runs {
+    fn cluster_with(&self, data: &Path) -> Result<Cluster> {
+        Cluster::start(self.site.tools, &self.load, &self.directory, data)
+    }
+
+    fn two_machines(&self) -> Result<[Row; 4]> {
+        let (mut on_disk, mut in_memory) = (Summary::default(), Summary::default());
+        let (mut one, mut sync) = (Summary::default(), Summary::default());
+        let memory = PathBuf::from(format!("/dev/shm/strake-bench-{}", std::process::id()));
+        for _ in 0..self.site.runs {
+            sync.add(sync_ms(&self.directory)?);
+            on_disk.add(self.through_api(&self.directory.join("etcd"))?);
+            in_memory.add(self.through_api(&memory)?);
+            fs::remove_dir_all(&memory)?;
             let cluster = self.cluster()?;
             let _engine = cluster.engine()?;
-            let _agents = cluster.agents(2, &["--socket", socket])?;
+            let _agents = cluster.agents(2, &[])?;
             self.start_one(&cluster, "first")?;
             for index in 0..3 {
-                one.add(self.start_one(&cluster, &format!("run{number_of_run}-{index}"))?);
+                one.add(self.start_one(&cluster, &format!("next{index}"))?);
             }
-            let count = UNITS.to_string();
-            let told = cluster.ask(&["api", "--count", &count, "--socket", socket])?;
-            all.add(number(&told, "seconds")?);
         }
         Ok([
+            Row::new("a write until the disk has it", sync.median(), "ms"),
             Row::new(
                 "1,000 units one by one through the API, 2 machines",
-                all.median(),
+                on_disk.median(),
                 "s",
             )
             .against(QUOTED, 14.1)
             .at_most(1.5),
+            Row::new("the same, etcd's data in memory", in_memory.median(), "s"),
             Row::new("strake unit start, until it runs", one.median(), "ms")
                 .against(QUOTED, 3300.0)
                 .at_most(150.0),
         ])
+    }
+
+    /// Seconds from the first order until all run.
+    fn through_api(&self, data: &Path) -> Result<f64> {
+        let socket = self.directory.join("fleet.sock");
+        let socket = socket.to_str().context("the path is not UTF-8")?;
+        let cluster = self.cluster_with(data)?;
+        let _engine = cluster.engine()?;
+        let _agents = cluster.agents(2, &["--socket", socket])?;
+        let count = UNITS.to_string();
+        let told = cluster.ask(&["api", "--count", &count, "--socket", socket])?;
+        number(&told, "seconds")
     }
 
     /// As a user does, with the command; milliseconds.
