@@ -18,6 +18,7 @@ pub mod hook;
 pub mod lock;
 pub mod metrics;
 pub mod peer;
+pub mod overlay;
 pub mod reboot;
 pub mod root;
 pub mod scheduler;

@@ -153,8 +153,11 @@ async fn a_lease_takes_its_keys_along(store: impl Store) {
         lease: Some(lease),
     };
     let from = write(&store, vec![leased("l/1"), leased("l/2"), put("l/3", "")]).await;
+    let of = async |key: &str| read(&store, key).await.expect("entry").lease;
+    assert_eq!((of("l/1").await, of("l/3").await), (Some(lease), None));
     // Written without the lease it is a plain key again.
     write(&store, vec![put("l/2", "kept")]).await;
+    assert_eq!(of("l/2").await, None);
     let mut watch = store.watch("l/1", from + 1).await.expect("watch");
     let kept = store.keep_alive(lease).await.expect("answer");
     assert_eq!(kept, Renewal::Renewed);

@@ -11,6 +11,7 @@ mod locksmithctl;
 mod machine;
 mod output;
 mod reboot;
+mod overlay;
 mod runtime;
 mod scheduler;
 mod status;
@@ -70,6 +71,9 @@ enum Command {
     Reboot(reboot::Command),
     /// What happens in the cluster: machines that come and go, units that are placed and moved
     Events(events::Events),
+    /// The overlay network: containers on different machines reach each other
+    #[command(subcommand)]
+    Overlay(overlay::Command),
     /// The service that holds this machine's units
     #[command(subcommand)]
     Scheduler(scheduler::Command),
@@ -135,6 +139,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Lock(command) => lock::run(command),
         Command::Reboot(command) => reboot::run(command),
         Command::Events(events) => events.run(),
+        Command::Overlay(command) => overlay::run(command),
         Command::Scheduler(command) => scheduler::run(command),
     })
 }

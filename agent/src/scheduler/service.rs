@@ -137,7 +137,7 @@ pub(crate) async fn until_renewed(root: &Root, settings: &Settings) {
 }
 
 /// From which address this machine reaches the cluster. Nothing is sent.
-fn address_towards_cluster(root: &Root) -> Option<IpAddr> {
+pub fn address_towards_cluster(root: &Root) -> Option<IpAddr> {
     let cluster = Cluster::load(root).ok()?;
     let address = |seed: &IpAddr| {
         let any = match seed {

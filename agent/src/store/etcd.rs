@@ -173,6 +173,7 @@ fn entry(pair: &KeyValue) -> Entry {
         value: pair.value().to_vec(),
         created: pair.create_revision(),
         modified: pair.mod_revision(),
+        lease: Some(pair.lease()).filter(|id| *id != 0).map(Lease),
     }
 }
 

@@ -104,8 +104,8 @@ impl State {
             match write {
                 Write::Put { key, value, lease } => {
                     self.detach(key);
-                    if let Some(lease) = lease.and_then(|lease| self.leases.get_mut(&lease)) {
-                        lease.keys.insert(key.clone());
+                    if let Some(with) = lease.and_then(|lease| self.leases.get_mut(&lease)) {
+                        with.keys.insert(key.clone());
                     }
                     let before = self.entries.get(key);
                     let entry = Entry {
@@ -113,6 +113,7 @@ impl State {
                         value: value.clone(),
                         created: before.map_or(next, |entry| entry.created),
                         modified: next,
+                        lease: *lease,
                     };
                     self.entries.insert(key.clone(), entry.clone());
                     events.push(Event::Put(entry));

@@ -31,6 +31,8 @@ pub struct Entry {
     pub value: Vec<u8>,
     pub created: Revision,
     pub modified: Revision,
+    /// With which the key ends; nothing: it stays until it is deleted.
+    pub lease: Option<Lease>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,255 @@
+//! `strake overlay ...`
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::RootArg;
+use super::output::{Output, columns, print};
+use super::runtime::on_one_thread;
+use crate::exit::Exit;
+use crate::overlay::client::Client;
+use crate::overlay::config::Config;
+use crate::overlay::kernel::{Counters, Kernel};
+use crate::overlay::netlink::Netlink;
+use crate::overlay::report::{Report, Status};
+use crate::overlay::restart::{Nobody, Systemd};
+use crate::overlay::service::{Pace, Runtimes, Service};
+use crate::overlay::settings::Settings;
+use crate::root::Root;
+use crate::scheduler::facts::machine_id;
+use crate::scheduler::service::address_towards_cluster;
+use crate::store::etcd::Etcd;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Hold this machine's place in the overlay network (run by strake-overlay.service)
+    ///
+    /// Settings are /etc/strake/overlay.json, as strake.overlay makes it, and before them flannel's
+    /// own variables (FLANNELD_IFACE, FLANNELD_PUBLIC_IP, FLANNELD_ETCD_PREFIX, ...). The store is
+    /// found as for every service: /etc/strake/etcd.json.
+    Run {
+        #[command(flatten)]
+        root: RootArg,
+        /// How long the lease outlives this machine, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 86400,
+              value_parser = clap::value_parser!(u64).range(5..=31_536_000))]
+        lease_ttl: u64,
+    },
+    /// Write the network's config into the store. Exit code 3: there is one already
+    Init(Init),
+    /// Backend, subnet, peers and what is wrong
+    Status {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    #[command(flatten)]
+    root: RootArg,
+    /// The config as JSON; strake.overlay's when it is left out
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
+}
+
+pub(super) fn run(command: Command) -> Result<Exit> {
+    match command {
+        Command::Run { root, lease_ttl } => {
+            let root = root.root();
+            let ttl = Duration::from_secs(lease_ttl);
+            let tasks = tokio::task::LocalSet::new();
+            on_one_thread(tasks.run_until(async {
+                match root.is_machine() {
+                    true => serve(root, ttl, Systemd).await,
+                    false => serve(root, ttl, Nobody).await,
+                }
+            }))??;
+            Ok(Exit::Done)
+        }
+        Command::Init(init) => on_one_thread(init.run())?,
+        Command::Status { root, output } => status(&root.root(), output),
+    }
+}
+
+fn settings(root: &Root) -> Result<Settings> {
+    Settings::read(root, |name| std::env::var(name).ok())
+}
+
+async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()> {
+    let settings = settings(&root)?;
+    let store = Etcd::connect(&settings.etcd).await?;
+    let mut service = Service {
+        machine: machine_id(&root)?.to_string(),
+        towards: address_towards_cluster(&root),
+        pace: Pace {
+            ttl,
+            ..Pace::default()
+        },
+        client: Client::new(store, &settings.prefix, ttl),
+        kernel: Netlink::open()?,
+        runtimes,
+        report: Report::default(),
+        told: None,
+        root,
+        settings,
+    };
+    service.run().await
+}
+
+impl Init {
+    async fn run(self) -> Result<Exit> {
+        let root = self.root.root();
+        let settings = settings(&root)?;
+        let text = match (&self.config, &settings.network) {
+            (Some(text), _) => text.clone(),
+            (None, Some(network)) => network.to_string(),
+            (None, None) => {
+                eprintln!("strake: neither --config nor strake.overlay says what to write");
+                return Ok(Exit::BadInput);
+            }
+        };
+        let config = match Config::parse(text.as_bytes()) {
+            Ok(config) => config,
+            Err(problems) => {
+                for problem in problems.0 {
+                    eprintln!("strake: error: {problem}");
+                }
+                return Ok(Exit::BadInput);
+            }
+        };
+        let store = Etcd::connect(&settings.etcd).await?;
+        let client = Client::new(store, &settings.prefix, Pace::default().ttl);
+        let written = client.write_config(text.as_bytes()).await;
+        if !written.context("writing the network's config")? {
+            eprintln!("{} exists already", client.config_key());
+            return Ok(Exit::NothingToDo);
+        }
+        print(&format!("wrote {}\n{}", client.config_key(), room(&config)));
+        Ok(Exit::Done)
+    }
+}
+
+/// How many machines fit.
+fn room(config: &Config) -> String {
+    let notes = config.notes.iter().map(|note| format!("note: {note}\n"));
+    let lines = config.families().map(|(_, ranges)| {
+        format!(
+            "{}: {} subnets of /{}, from {} to {}\n",
+            ranges.network,
+            ranges.most().saturating_add(1),
+            ranges.length(),
+            ranges.first,
+            ranges.last
+        )
+    });
+    lines.chain(notes).collect()
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    /// By device.
+    counters: Vec<(String, Counters)>,
+}
+
+fn status(root: &Root, output: Output) -> Result<Exit> {
+    let status = Status::load(root).context("reading the service's status")?;
+    let Some(status) = status else {
+        eprintln!(
+            "strake: the overlay network is not in use here: strake-overlay.service has told nothing since the boot"
+        );
+        return Ok(Exit::NothingToDo);
+    };
+    let mut counters = Vec::new();
+    // Without them the rest is worth showing.
+    if let Ok(mut netlink) = Netlink::open() {
+        for device in &status.devices {
+            if let Ok(Some(found)) = netlink.counters(device) {
+                counters.push((device.clone(), found));
+            }
+        }
+    }
+    let shown = Shown { status, counters };
+    output.print(&shown, || table(&shown))?;
+    Ok(Exit::Done)
+}
+
+fn table(shown: &Shown) -> String {
+    let status = &shown.status;
+    let dash = || "-".to_string();
+    let joined = |all: &[String]| match all.is_empty() {
+        true => dash(),
+        false => all.join(", "),
+    };
+    let networks: Vec<String> = status.networks.iter().map(|one| one.to_string()).collect();
+    let mut rows = vec![
+        ("state", status.state.word().to_string()),
+        ("backend", status.backend.clone().unwrap_or_else(dash)),
+        ("network", joined(&networks)),
+        (
+            "subnet",
+            match (&status.subnets, status.reserved) {
+                (Some(subnets), true) => format!("{subnets} (reserved)"),
+                (Some(subnets), false) => subnets.to_string(),
+                (None, _) => dash(),
+            },
+        ),
+        ("address", joined(&status.public_addresses)),
+        ("uplink", status.uplink.clone().unwrap_or_else(dash)),
+        (
+            "mtu",
+            status.mtu.map_or_else(dash, |mtu| format!("{mtu} bytes")),
+        ),
+        (
+            "renewed",
+            status.lease_renewed.map_or_else(dash, |at| at.to_string()),
+        ),
+    ];
+    for (device, count) in &shown.counters {
+        let line = format!(
+            "{device}: {} packets in, {} out; dropped {} in, {} out; errors {} in, {} out",
+            count.received_packets,
+            count.sent_packets,
+            count.receive_drops,
+            count.send_drops,
+            count.receive_errors,
+            count.send_errors
+        );
+        rows.push(("device", line));
+    }
+    for (subject, problem) in &status.problems {
+        rows.push(("problem", format!("{subject}: {problem}")));
+    }
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(name, value)| vec![name.to_string(), value])
+        .collect();
+    let mut text = columns(&rows);
+    if !status.peers.is_empty() {
+        let head = ["SUBNET", "ADDRESS", "WAY", "MACHINE"].map(str::to_string);
+        let mut peers = vec![head.to_vec()];
+        peers.extend(status.peers.iter().map(|peer| {
+            let way = match &peer.why {
+                Some(why) => format!("{}: {why}", peer.way.word()),
+                None => peer.way.word().to_string(),
+            };
+            let machine = peer.machine.clone().unwrap_or_else(dash);
+            let short = machine.get(..8).unwrap_or(&machine).to_string();
+            vec![
+                peer.subnet.clone(),
+                joined(&peer.public_addresses),
+                way,
+                short,
+            ]
+        }));
+        text += &format!("\n{}", columns(&peers));
+    }
+    text
+}

@@ -1,0 +1,412 @@
+//! Holding the network: leases are followed, the kernel is compared with them, the lease is
+//! renewed, until this machine has to join anew.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::desired::{Verdict, desired, overlapping};
+use super::kernel::Kernel;
+use super::lease::Lease;
+use super::report::{Peer, PeerWay};
+use super::service::{Due, Joined, Leases, Runtimes, Service, public_addresses};
+use super::state::{Way, changes};
+use crate::store::{Batch, Entry, Event, Renewal, Store, Watch, WatchEnd};
+
+/// Between two writes of the status.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the machine joins anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Over {
+    Expired,
+    Deleted,
+    Taken(String),
+    OtherConfig,
+    OtherUplink,
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Over::Expired => f.write_str("the lease has run out"),
+            Over::Deleted => f.write_str("somebody removed the lease"),
+            Over::Taken(by) => write!(f, "the lease was taken by {by}"),
+            Over::OtherConfig => f.write_str("the network has another config"),
+            Over::OtherUplink => f.write_str("the uplink is another one"),
+        }
+    }
+}
+
+/// What is followed of the store.
+struct Followed {
+    leases: Leases,
+    watch: Option<Watch>,
+    /// While there is no watch: when the next try is due, and how many there were.
+    again: Due,
+    tries: u32,
+}
+
+enum Woken {
+    Store(Result<Batch, WatchEnd>),
+    ReadAgain,
+    Compare,
+    Renew,
+    Status,
+}
+
+impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
+    pub(super) async fn hold(&mut self, mut joined: Joined) -> Over {
+        let mut followed = Followed {
+            leases: BTreeMap::new(),
+            watch: None,
+            again: Due(Instant::now()),
+            tries: 0,
+        };
+        let mut compare = Due::after(self.pace.compare);
+        let mut renew = Due::after(self.pace.renew());
+        let mut status = Due(Instant::now());
+        loop {
+            let woken = tokio::select! {
+                event = next(&mut followed.watch) => Woken::Store(event),
+                () = sleep_until(followed.again.0), if followed.watch.is_none() => Woken::ReadAgain,
+                () = sleep_until(compare.0) => Woken::Compare,
+                () = sleep_until(renew.0) => Woken::Renew,
+                () = sleep_until(status.0), if self.report.is_news() => Woken::Status,
+            };
+            let over = match woken {
+                Woken::Store(event) => self.hear(&mut joined, &mut followed, event),
+                Woken::ReadAgain => self.read_again(&mut joined, &mut followed).await,
+                Woken::Compare => {
+                    compare = Due::after(self.pace.compare);
+                    self.compare(&mut joined, &followed)
+                }
+                Woken::Renew => {
+                    let (over, wait) = self.renew(&joined).await;
+                    renew = Due::after(wait);
+                    over
+                }
+                Woken::Status => {
+                    status = Due::after(STATUS_EVERY);
+                    self.report.write(&self.root);
+                    None
+                }
+            };
+            if let Some(over) = over {
+                return over;
+            }
+        }
+    }
+
+    /// Reads all leases and follows them from there.
+    async fn read_again(&mut self, joined: &mut Joined, followed: &mut Followed) -> Option<Over> {
+        let read = async {
+            let snapshot = self.client.snapshot().await?;
+            let from = snapshot.revision + 1;
+            let watch = self.client.store().watch(&self.client.all(), from).await?;
+            Ok::<_, super::client::Error>((snapshot, watch))
+        };
+        let (snapshot, watch) = match read.await {
+            Ok(read) => read,
+            Err(error) => {
+                self.report.problem("store", Some(chain(&error)));
+                followed.again = Due::after(self.pace.retry(followed.tries));
+                followed.tries += 1;
+                return None;
+            }
+        };
+        self.report.problem("store", None);
+        followed.watch = Some(watch);
+        followed.tries = 0;
+        followed.leases.clear();
+        let mut own = None;
+        for entry in &snapshot.leases {
+            if entry.key == joined.held.key {
+                own = Some(entry);
+            }
+            self.put(joined, followed, entry);
+        }
+        let over = match (own, snapshot.config) {
+            (None, _) => Some(Over::Deleted),
+            (Some(own), config) => {
+                let other = self.check_config(joined, config.as_deref());
+                other.or_else(|| self.check_own(joined, own))
+            }
+        };
+        if over.is_none() {
+            self.bring_about(joined, followed);
+        }
+        over
+    }
+
+    fn hear(
+        &mut self,
+        joined: &mut Joined,
+        followed: &mut Followed,
+        event: Result<Batch, WatchEnd>,
+    ) -> Option<Over> {
+        let mut event = Some(event);
+        // Whatever else has come already is dealt with in the same round.
+        while let Some(batch) = event {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(end) => {
+                    if let WatchEnd::Lost(why) = &end {
+                        self.report.problem("store", Some(why.clone()));
+                    }
+                    followed.watch = None;
+                    followed.again = Due(Instant::now());
+                    break;
+                }
+            };
+            for event in batch.events {
+                if let Some(over) = self.take_in(joined, followed, &event) {
+                    return Some(over);
+                }
+            }
+            event = followed.watch.as_mut().and_then(Watch::ready);
+        }
+        self.bring_about(joined, followed);
+        None
+    }
+
+    fn take_in(
+        &mut self,
+        joined: &mut Joined,
+        followed: &mut Followed,
+        event: &Event,
+    ) -> Option<Over> {
+        match event {
+            Event::Put(entry) if entry.key == self.client.config_key() => {
+                self.check_config(joined, Some(&entry.value))
+            }
+            Event::Put(entry) if entry.key == joined.held.key => self.check_own(joined, entry),
+            Event::Put(entry) => {
+                self.put(joined, followed, entry);
+                None
+            }
+            Event::Deleted { key } if *key == joined.held.key => Some(Over::Deleted),
+            Event::Deleted { key } if *key == self.client.config_key() => {
+                self.check_config(joined, None)
+            }
+            Event::Deleted { key } => {
+                if let Some(name) = key.strip_prefix(&self.client.subnets()) {
+                    followed.leases.remove(name);
+                }
+                None
+            }
+        }
+    }
+
+    fn put(&self, joined: &Joined, followed: &mut Followed, entry: &Entry) {
+        let name = entry.key.strip_prefix(&self.client.subnets());
+        if let Some(name) = name.filter(|_| entry.key != joined.held.key) {
+            let lease = Lease::parse(name, &entry.value);
+            followed.leases.insert(name.to_string(), lease);
+        }
+    }
+
+    /// A config that is gone or wrong changes nothing but is told.
+    fn check_config(&mut self, joined: &Joined, text: Option<&[u8]>) -> Option<Over> {
+        let key = self.client.config_key();
+        let problem = match text {
+            None => Some(format!("{key} was removed; going on with what it said")),
+            Some(text) if text == joined.config_text => None,
+            Some(text) => match self.client.parse_config(text) {
+                Ok(config) if config == joined.config => None,
+                Ok(_) => return Some(Over::OtherConfig),
+                Err(error) => Some(format!("{error}; going on with what it said before")),
+            },
+        };
+        self.report.problem("config", problem);
+        None
+    }
+
+    fn check_own(&mut self, joined: &Joined, entry: &Entry) -> Option<Over> {
+        if entry.value == joined.held.lease.to_json() {
+            self.report.problem("lease", None);
+            return None;
+        }
+        let name = entry.key.strip_prefix(&self.client.subnets())?;
+        let other = match Lease::parse(name, &entry.value) {
+            Ok(other) => other,
+            Err(wrong) => return Some(Over::Taken(format!("something unknown ({wrong})"))),
+        };
+        let addresses = public_addresses(&other).join(", ");
+        if other.machine == joined.held.lease.machine {
+            // Each would write its own again and again: leave it to people.
+            let problem = format!(
+                "another machine at {addresses} has this machine's id and writes the same lease"
+            );
+            self.report.problem("lease", Some(problem));
+            return None;
+        }
+        let machine = other.machine.unwrap_or_else(|| "a machine".to_string());
+        Some(Over::Taken(format!("{machine} at {addresses}")))
+    }
+
+    /// What was changed behind our back is mended: devices first, then what is in them.
+    fn compare(&mut self, joined: &mut Joined, followed: &Followed) -> Option<Over> {
+        let choice = self.settings.choice(self.towards);
+        match self.kernel.uplink(&choice) {
+            Ok(Some(uplink)) if uplink == joined.uplink => self.report.problem("uplink", None),
+            Ok(Some(_)) => return Some(Over::OtherUplink),
+            Ok(None) => {
+                let name = &joined.uplink.name;
+                let gone = format!("{name} is gone, down or without an address");
+                self.report.problem("uplink", Some(gone));
+                return None;
+            }
+            Err(error) => {
+                self.report.problem("kernel", Some(chain(&error)));
+                return None;
+            }
+        }
+        for (family, tunnel) in joined.tunnels.clone() {
+            match self.make_tunnel(&tunnel) {
+                Ok(index) => {
+                    let mut places = joined.place.tunnels.iter_mut();
+                    if let Some(place) = places.find(|(of, _)| *of == family) {
+                        place.1 = index;
+                    }
+                }
+                Err(error) => {
+                    self.report.problem("kernel", Some(format!("{error:#}")));
+                    return None;
+                }
+            }
+        }
+        // Until all leases were read, nobody's absence means anything.
+        if followed.watch.is_some() || !followed.leases.is_empty() {
+            self.bring_about(joined, followed);
+        }
+        None
+    }
+
+    /// The kernel as the leases say.
+    fn bring_about(&mut self, joined: &Joined, followed: &Followed) {
+        let readable = followed.leases.iter();
+        let peers: BTreeMap<String, Lease> = readable
+            .filter_map(|(key, lease)| Some((key.clone(), lease.clone().ok()?)))
+            .collect();
+        let wanted = desired(&joined.config, &joined.own, &peers);
+        let place = &joined.place;
+        let done = self.kernel.observe(place).and_then(|observed| {
+            let todo = changes(&observed, &wanted.state);
+            match todo.is_empty() {
+                true => Ok(Vec::new()),
+                false => self.kernel.apply(place, &todo),
+            }
+        });
+        let problem = match done {
+            Ok(failed) if failed.is_empty() => None,
+            Ok(failed) => Some(told(&failed)),
+            Err(error) => Some(chain(&error)),
+        };
+        self.report.problem("kernel", problem);
+        self.look_for_overlaps(joined);
+        self.tell_peers(followed, &wanted.verdicts);
+    }
+
+    fn look_for_overlaps(&mut self, joined: &Joined) {
+        let Ok(others) = self.kernel.other_routes(&joined.place) else {
+            return;
+        };
+        let own = [joined.held.lease.subnets.v4, joined.held.lease.subnets.v6];
+        let is_own =
+            |route: &super::cidr::Cidr| own.iter().flatten().any(|subnet| subnet.covers(route));
+        let others = others.into_iter().filter(|route| !is_own(route)).collect();
+        let found = overlapping(&joined.place.networks, &others);
+        let told: Vec<String> = found
+            .iter()
+            .map(|(network, route)| format!("{network} and this host's route to {route}"))
+            .collect();
+        let problem = (!told.is_empty()).then(|| format!("overlapping: {}", told.join("; ")));
+        self.report.problem("routes", problem);
+    }
+
+    fn tell_peers(&mut self, followed: &Followed, verdicts: &BTreeMap<String, Verdict>) {
+        let peer = |(key, lease): (&String, &Result<Lease, super::lease::Wrong>)| {
+            let (way, why) = match (lease, verdicts.get(key)) {
+                (Err(wrong), _) => (PeerWay::Ignored, Some(wrong.to_string())),
+                (Ok(_), Some(Verdict::Ignored(reason))) => {
+                    (PeerWay::Ignored, Some(reason.to_string()))
+                }
+                (Ok(_), Some(Verdict::Routed(Way::Uplink))) => (PeerWay::Direct, None),
+                (Ok(_), _) => (PeerWay::Tunnel, None),
+            };
+            Peer {
+                subnet: lease
+                    .as_ref()
+                    .map_or_else(|_| key.clone(), |lease| lease.subnets.to_string()),
+                public_addresses: lease.as_ref().map(public_addresses).unwrap_or_default(),
+                machine: lease.as_ref().ok().and_then(|lease| lease.machine.clone()),
+                way,
+                why,
+            }
+        };
+        let peers: Vec<Peer> = followed.leases.iter().map(peer).collect();
+        let ignored = peers.iter().filter(|peer| peer.way == PeerWay::Ignored);
+        let told: Vec<String> = ignored
+            .map(|peer| {
+                format!(
+                    "{} ({})",
+                    peer.subnet,
+                    peer.why.as_deref().unwrap_or_default()
+                )
+            })
+            .collect();
+        let problem = (!told.is_empty()).then(|| format!("not reached: {}", told.join("; ")));
+        self.report.problem("peers", problem);
+        self.report.status.peers = peers;
+    }
+
+    /// Whether it is over, and otherwise how long until the next time.
+    async fn renew(&mut self, joined: &Joined) -> (Option<Over>, Duration) {
+        match self.client.renew(&joined.held).await {
+            Ok(Renewal::Renewed) => {
+                let devices = joined.tunnels.iter().map(|(_, one)| one.name.clone());
+                let subnets = joined.held.lease.subnets;
+                self.remember(&joined.config_text, subnets, devices.collect());
+                self.report.problem("renewal", None);
+                (None, self.pace.renew())
+            }
+            Ok(Renewal::Over) => (Some(Over::Expired), self.pace.renew()),
+            Err(error) => {
+                self.report.problem("renewal", Some(chain(&error)));
+                (None, self.pace.renew_again())
+            }
+        }
+    }
+}
+
+/// Never, while there is no watch.
+async fn next(watch: &mut Option<Watch>) -> Result<Batch, WatchEnd> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn told(failed: &[(super::state::Change, std::io::Error)]) -> String {
+    let shown = failed.iter().take(3);
+    let shown: Vec<String> = shown
+        .map(|(change, error)| format!("{change}: {error}"))
+        .collect();
+    match failed.len() - shown.len() {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text += &format!(": {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,146 @@
+//! The seam to the kernel: the few things the overlay asks of it. `netlink` is the real one; the
+//! benchmark's recording one only remembers.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::cidr::{Cidr, Family};
+use super::mac::Mac;
+use super::state::{Change, State};
+
+#[derive(Debug, thiserror::Error)]
+#[error("asking the kernel to {doing}")]
+pub struct Error {
+    doing: String,
+    source: io::Error,
+}
+
+impl Error {
+    pub fn new(doing: impl Into<String>, source: io::Error) -> Error {
+        Error {
+            doing: doing.into(),
+            source,
+        }
+    }
+
+    pub fn number(&self) -> Option<i32> {
+        self.source.raw_os_error()
+    }
+}
+
+/// How the interface is named that carries the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    Name(String),
+    Address(IpAddr),
+    /// The one of the default route.
+    Default,
+}
+
+/// The interface that carries the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    pub index: u32,
+    pub name: String,
+    pub mtu: u32,
+    /// Usable ones, in the kernel's order, with the network each is on.
+    pub addresses: Vec<(IpAddr, Cidr)>,
+}
+
+impl Uplink {
+    pub fn address(&self, family: Family) -> Option<IpAddr> {
+        let mut all = self.addresses.iter().map(|(address, _)| *address);
+        all.find(|address| Family::of(*address) == family)
+    }
+}
+
+/// The tunnel's device of one family, as it has to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    pub name: String,
+    pub vni: u32,
+    pub port: u16,
+    pub local: IpAddr,
+    pub uplink: u32,
+    pub mtu: u32,
+    pub mac: Mac,
+    pub gbp: bool,
+    pub learning: bool,
+    /// Its own address: the first one of the machine's subnet.
+    pub address: IpAddr,
+}
+
+impl Tunnel {
+    /// flannel's names.
+    pub fn name(vni: u32, family: Family) -> String {
+        match family {
+            Family::V4 => format!("flannel.{vni}"),
+            Family::V6 => format!("flannel-v6.{vni}"),
+        }
+    }
+}
+
+/// What was found of a device and done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    Kept,
+    Adapted,
+    Created,
+    /// There was one that could not be adapted.
+    Recreated,
+}
+
+/// Whose entries are looked at and changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub networks: Vec<Cidr>,
+    pub uplink: u32,
+    /// Indexes of the tunnel's devices.
+    pub tunnels: Vec<(Family, u32)>,
+}
+
+impl Place {
+    pub fn tunnel(&self, family: Family) -> Option<u32> {
+        let mut all = self.tunnels.iter();
+        all.find(|(of, _)| *of == family).map(|(_, index)| *index)
+    }
+}
+
+/// Counters of a device since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counters {
+    pub received_packets: u64,
+    pub sent_packets: u64,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    pub receive_errors: u64,
+    pub send_errors: u64,
+    pub receive_drops: u64,
+    pub send_drops: u64,
+}
+
+pub trait Kernel {
+    /// Nothing: there is none, or it is down or has no address.
+    fn uplink(&mut self, choice: &Choice) -> Result<Option<Uplink>, Error>;
+
+    /// The device is there and as wanted afterwards.
+    fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<(u32, Made), Error>;
+
+    /// Whether there was one.
+    fn remove_tunnel(&mut self, name: &str) -> Result<bool, Error>;
+
+    fn observe(&mut self, place: &Place) -> Result<State, Error>;
+
+    /// What could not be done, and why. All others are done.
+    fn apply(
+        &mut self,
+        place: &Place,
+        changes: &[Change],
+    ) -> Result<Vec<(Change, io::Error)>, Error>;
+
+    /// Where the host's routes of the main table lead that are not the overlay's, without the
+    /// default ones.
+    fn other_routes(&mut self, place: &Place) -> Result<Vec<Cidr>, Error>;
+
+    fn counters(&mut self, device: &str) -> Result<Option<Counters>, Error>;
+}

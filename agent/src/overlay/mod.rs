@@ -1,0 +1,27 @@
+//! The overlay network: each machine leases a subnet for its containers, and knows the way to all
+//! others. Contract and JSON are flannel's, so that both can share a network.
+//!
+//! Pure: `cidr`, `mac`, `config`, `lease`, `allocate`, `desired`, `state`, `place`,
+//! `runtime`. `client`
+//! holds the machine's lease in the store, `netlink` is the only one that talks to the kernel,
+//! `service` brings both together. Nothing is ever removed because the store does not answer.
+
+pub mod allocate;
+pub mod cidr;
+pub mod client;
+pub mod config;
+pub mod desired;
+mod hold;
+pub mod kernel;
+pub mod lease;
+pub mod mac;
+pub mod netlink;
+pub mod notify;
+pub mod place;
+pub mod record;
+pub mod report;
+pub mod restart;
+pub mod runtime;
+pub mod service;
+pub mod settings;
+pub mod state;

@@ -1,0 +1,158 @@
+//! What the service tells: lines in the journal when something changes, and the file that
+//! `strake overlay status` shows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use strake_updates::time::Timestamp;
+
+use super::cidr::Cidr;
+use super::lease::Subnets;
+use crate::apply::tree::Node;
+use crate::apply::write::{self, write_one};
+use crate::root::Root;
+
+pub const PATH: &str = "/run/strake/overlay/status.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub state: State,
+    pub backend: Option<String>,
+    pub networks: Vec<Cidr>,
+    pub subnets: Option<Subnets>,
+    /// Whether the lease is a reservation, which has no time limit.
+    pub reserved: bool,
+    pub public_addresses: Vec<String>,
+    pub uplink: Option<String>,
+    pub devices: Vec<String>,
+    /// Of packets in the overlay, in bytes.
+    pub mtu: Option<u32>,
+    pub lease_renewed: Option<Timestamp>,
+    pub peers: Vec<Peer>,
+    /// What is wrong now, by subject.
+    pub problems: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// There is no subnet yet.
+    Joining,
+    /// The subnet is one remembered from before; the store has not answered yet.
+    Remembered,
+    Joined,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Joining => "joining",
+            State::Remembered => "remembered",
+            State::Joined => "joined",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub subnet: String,
+    pub public_addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    pub way: PeerWay,
+    /// Why it is not reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerWay {
+    Tunnel,
+    Direct,
+    Ignored,
+}
+
+impl PeerWay {
+    pub fn word(self) -> &'static str {
+        match self {
+            PeerWay::Tunnel => "tunnel",
+            PeerWay::Direct => "direct",
+            PeerWay::Ignored => "ignored",
+        }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Status {
+        Status {
+            state: State::Joining,
+            backend: None,
+            networks: Vec::new(),
+            subnets: None,
+            reserved: false,
+            public_addresses: Vec::new(),
+            uplink: None,
+            devices: Vec::new(),
+            mtu: None,
+            lease_renewed: None,
+            peers: Vec::new(),
+            problems: BTreeMap::new(),
+        }
+    }
+}
+
+impl Status {
+    /// Nothing while the service has not written one since the boot.
+    pub fn load(root: &Root) -> std::io::Result<Option<Status>> {
+        let Some(text) = root.read_optional(PATH)? else {
+            return Ok(None);
+        };
+        Ok(Some(serde_json::from_str(&text)?))
+    }
+
+    pub fn save(&self, root: &Root) -> Result<(), write::Error> {
+        // A type of ours, whose serialisation cannot fail.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        write_one(root, PATH, Node::text(text))
+    }
+}
+
+/// The status being told, and which of its problems the journal has heard of.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub status: Status,
+    told: Status,
+}
+
+impl Report {
+    /// Says it once, and once more when it is over.
+    pub fn problem(&mut self, subject: &str, problem: Option<String>) {
+        let problems = &mut self.status.problems;
+        match problem {
+            Some(text) => {
+                if problems.get(subject) != Some(&text) {
+                    eprintln!("strake: overlay: {subject}: {text}");
+                    problems.insert(subject.to_string(), text);
+                }
+            }
+            None => {
+                if problems.remove(subject).is_some() {
+                    eprintln!("strake: overlay: {subject}: well again");
+                }
+            }
+        }
+    }
+
+    pub fn is_news(&self) -> bool {
+        self.status != self.told
+    }
+
+    /// A status that cannot be written is only a status less.
+    pub fn write(&mut self, root: &Root) {
+        self.told = self.status.clone();
+        if let Err(error) = self.status.save(root) {
+            eprintln!("strake: overlay: writing {PATH}: {error}");
+        }
+    }
+}

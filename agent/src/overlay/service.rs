@@ -1,0 +1,368 @@
+//! `strake overlay run`: joins the network and keeps the kernel as the leases say, in one task.
+//!
+//! Joining is tried until it works; holding goes on until the lease, the network's config or the
+//! uplink is another one, and then the machine joins anew. What the kernel has stays as it is
+//! through all of it: only a list of leases, read whole, ever removes an entry.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::Instant;
+
+use super::client::{Client, Held, Origin};
+use super::config::Config;
+use super::desired::Own;
+use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
+use super::lease::{Lease, Subnets};
+use super::place;
+use super::record::Record;
+use super::report::{Report, State};
+use super::runtime::Told;
+use super::settings::Settings;
+use super::{cidr::Family, notify};
+use crate::apply::write::write;
+use crate::root::Root;
+use crate::store::Store;
+use crate::update::clock;
+
+/// How often what is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    pub ttl: Duration,
+    /// Between two comparisons of the kernel with the leases.
+    pub compare: Duration,
+    /// Between two tries of what has failed: at first, and at most.
+    pub again: (Duration, Duration),
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            ttl: super::client::TTL,
+            compare: Duration::from_secs(10),
+            again: (Duration::from_secs(1), Duration::from_secs(15)),
+        }
+    }
+}
+
+impl Pace {
+    pub(super) fn renew(&self) -> Duration {
+        (self.ttl / 3).min(Duration::from_secs(60 * 60))
+    }
+
+    pub(super) fn renew_again(&self) -> Duration {
+        (self.ttl / 10).min(Duration::from_secs(60))
+    }
+
+    pub(super) fn retry(&self, tries: u32) -> Duration {
+        let (first, most) = self.again;
+        first.saturating_mul(1 << tries.min(16)).min(most)
+    }
+}
+
+/// Who wants to know that files of the container runtimes are other ones.
+#[allow(async_fn_in_trait, reason = "used in this crate only, on one thread")]
+pub trait Runtimes {
+    /// The subnet is another one while containers may be running.
+    async fn restart(&self) -> Result<()>;
+}
+
+#[derive(Debug)]
+pub struct Service<S, K, R> {
+    pub root: Root,
+    pub settings: Settings,
+    pub machine: String,
+    /// From where this machine reaches its cluster, if that is known.
+    pub towards: Option<IpAddr>,
+    pub pace: Pace,
+    pub client: Client<S>,
+    pub kernel: K,
+    pub runtimes: R,
+    pub report: Report,
+    /// What the container runtimes were told last.
+    pub told: Option<Told>,
+}
+
+/// The network as this machine takes part in it.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) config: Config,
+    pub(super) config_text: Vec<u8>,
+    pub(super) uplink: Uplink,
+    pub(super) held: Held,
+    pub(super) own: Own,
+    pub(super) tunnels: Vec<(Family, Tunnel)>,
+    pub(super) place: Place,
+}
+
+impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
+    pub async fn run(&mut self) -> Result<()> {
+        self.forward()?;
+        let mut first = true;
+        loop {
+            let joined = self.join(std::mem::take(&mut first)).await;
+            let why = self.hold(joined).await;
+            eprintln!("strake: overlay: {why}: joining anew");
+        }
+    }
+
+    /// Packets of containers are forwarded; docker, which would turn it on, would also begin to
+    /// drop all that is not its own.
+    fn forward(&self) -> Result<()> {
+        if !self.root.is_machine() {
+            return Ok(());
+        }
+        let path = "/proc/sys/net/ipv4/ip_forward";
+        let now = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+        if now.trim() != "1" {
+            std::fs::write(path, "1").with_context(|| format!("writing {path}"))?;
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self, first: bool) -> Joined {
+        self.report.status.state = State::Joining;
+        if first && let Err(error) = self.begin_with_what_is_remembered() {
+            eprintln!("strake: overlay: not beginning with the subnet of before: {error:#}");
+        }
+        let mut tries = 0;
+        loop {
+            let error = match self.try_join().await {
+                Ok(joined) => {
+                    self.report.problem("joining", None);
+                    return joined;
+                }
+                Err(error) => error,
+            };
+            self.report.problem("joining", Some(format!("{error:#}")));
+            self.report.write(&self.root);
+            tokio::time::sleep(self.pace.retry(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// Containers can have their addresses before the store answers, while nobody else can have
+    /// the subnet.
+    fn begin_with_what_is_remembered(&mut self) -> Result<()> {
+        let Some(record) = Record::load(&self.root, &self.settings.prefix) else {
+            return Ok(());
+        };
+        if !record.is_surely_held(clock()) {
+            return Ok(());
+        }
+        let config = self.client.parse_config(record.config.as_bytes())?;
+        let uplink = self.uplink()?;
+        let lease = self.offer(&config, &uplink, record.subnets)?;
+        self.set_up(&config, &uplink, &lease)?;
+        self.report.status.state = State::Remembered;
+        self.tell(&config, &lease, &uplink)?;
+        eprintln!(
+            "strake: overlay: beginning with {}, leased before; asking the store",
+            record.subnets
+        );
+        self.report.write(&self.root);
+        notify::ready().context("telling systemd")
+    }
+
+    fn uplink(&mut self) -> Result<Uplink> {
+        let choice = self.settings.choice(self.towards);
+        let uplink = self.kernel.uplink(&choice)?;
+        uplink.with_context(|| {
+            let name = self.settings.interface.as_deref();
+            let name = name.unwrap_or("an interface towards the cluster");
+            format!("waiting for {name}: it is not there, not up or has no address")
+        })
+    }
+
+    fn offer(&self, config: &Config, uplink: &Uplink, before: Subnets) -> Result<Lease> {
+        let public = self.settings.public_address;
+        Ok(place::offer(config, &self.machine, uplink, public, before)?)
+    }
+
+    async fn try_join(&mut self) -> Result<Joined> {
+        let uplink = self.uplink()?;
+        let config_text = self.config_text().await?;
+        let config = self.client.parse_config(&config_text)?;
+        for note in &config.notes {
+            let key = self.client.config_key();
+            eprintln!("strake: overlay: {key}: {note}");
+        }
+        let record = Record::load(&self.root, &self.settings.prefix);
+        let none = Subnets { v4: None, v6: None };
+        let before = record.as_ref().map_or(none, |record| record.subnets);
+        let offer = self.offer(&config, &uplink, before)?;
+        let acquired = self.client.acquire(&config, &offer, &mut chance).await;
+        let held = acquired.context("leasing a subnet")?;
+        self.tell_origin(&held);
+        let place = self.set_up(&config, &uplink, &held.lease)?;
+        let tunnels = place::tunnels(&config, &held.lease, &uplink);
+        let devices: Vec<String> = tunnels.iter().map(|(_, one)| one.name.clone()).collect();
+        self.remove_devices(record.as_ref(), &devices)?;
+        self.remember(&config_text, held.lease.subnets, devices);
+        let snapshot = self.client.snapshot().await?;
+        for entry in self.client.leftovers(&snapshot.leases, &held) {
+            eprintln!("strake: overlay: giving {} up: it is of before", entry.key);
+            self.client.give_up(entry).await?;
+        }
+        let moved = record.is_some_and(|record| record.subnets != held.lease.subnets);
+        let is_other = self.tell(&config, &held.lease, &uplink)? || moved;
+        self.report.status.state = State::Joined;
+        self.report.status.reserved = held.origin == Origin::Reserved;
+        self.report.write(&self.root);
+        notify::ready().context("telling systemd")?;
+        if is_other {
+            let restarted = self.runtimes.restart().await;
+            restarted.context("restarting what runs containers, for another subnet")?;
+        }
+        Ok(Joined {
+            own: Own {
+                lease: held.lease.clone(),
+                links: uplink.addresses.iter().map(|(_, link)| *link).collect(),
+            },
+            config,
+            config_text,
+            uplink,
+            held,
+            tunnels,
+            place,
+        })
+    }
+
+    /// The network's config; written first where there is none and this machine knows one.
+    async fn config_text(&self) -> Result<Vec<u8>> {
+        if let Some(text) = self.client.snapshot().await?.config {
+            return Ok(text);
+        }
+        let key = self.client.config_key();
+        let Some(network) = &self.settings.network else {
+            anyhow::bail!("{key} is missing: `strake overlay init` writes it");
+        };
+        let text = network.to_string().into_bytes();
+        self.client.parse_config(&text).context("strake.overlay")?;
+        if self.client.write_config(&text).await? {
+            eprintln!("strake: overlay: {key} was missing: wrote it from strake.overlay");
+        }
+        let written = self.client.snapshot().await?.config;
+        written.with_context(|| format!("{key} is gone again"))
+    }
+
+    fn tell_origin(&self, held: &Held) {
+        let subnets = held.lease.subnets;
+        let line = match &held.origin {
+            Origin::Kept => format!("holding {subnets}, leased before"),
+            Origin::Reserved => format!("holding {subnets}, reserved for this machine"),
+            Origin::Again => format!("leased {subnets}, the subnet of before"),
+            Origin::New => format!("leased {subnets}"),
+            Origin::Moved(before) => format!(
+                "moving to {subnets}: {before} was given to another machine meanwhile; containers \
+                 started before must be started again"
+            ),
+        };
+        eprintln!("strake: overlay: {line}");
+    }
+
+    /// The devices are there, up and addressed afterwards.
+    fn set_up(&mut self, config: &Config, uplink: &Uplink, lease: &Lease) -> Result<Place> {
+        let mut place = Place {
+            networks: config.networks(),
+            uplink: uplink.index,
+            tunnels: Vec::new(),
+        };
+        for (family, tunnel) in place::tunnels(config, lease, uplink) {
+            let index = self.make_tunnel(&tunnel)?;
+            place.tunnels.push((family, index));
+        }
+        Ok(place)
+    }
+
+    pub(super) fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<u32> {
+        let (index, made) = self.kernel.make_tunnel(tunnel)?;
+        let name = &tunnel.name;
+        match made {
+            Made::Kept => {}
+            Made::Adapted => eprintln!("strake: overlay: {name} brought to what it should be"),
+            Made::Created => eprintln!("strake: overlay: made {name}"),
+            Made::Recreated => eprintln!("strake: overlay: made {name} anew: it was another"),
+        }
+        Ok(index)
+    }
+
+    /// Devices that an earlier config of the network needed.
+    fn remove_devices(&mut self, record: Option<&Record>, devices: &[String]) -> Result<()> {
+        let before = record.map_or(&[][..], |record| &record.devices);
+        for name in before.iter().filter(|name| !devices.contains(name)) {
+            if self.kernel.remove_tunnel(name)? {
+                eprintln!("strake: overlay: removed {name}: the network no longer has it");
+            }
+        }
+        Ok(())
+    }
+
+    /// A record that cannot be written costs the subnet after a long absence, and nothing now.
+    pub(super) fn remember(&mut self, config: &[u8], subnets: Subnets, devices: Vec<String>) {
+        let now = clock();
+        self.report.status.lease_renewed = Some(now);
+        let record = Record {
+            prefix: self.settings.prefix.clone(),
+            config: String::from_utf8_lossy(config).into_owned(),
+            subnets,
+            renewed: now,
+            ttl: self.pace.ttl.as_secs(),
+            devices,
+        };
+        let saved = record.save(&self.root);
+        let problem = saved.err().map(|error| error.to_string());
+        self.report.problem("remembering the subnet", problem);
+    }
+
+    /// Writes what container runtimes read; whether they must begin anew with it.
+    fn tell(&mut self, config: &Config, lease: &Lease, uplink: &Uplink) -> Result<bool> {
+        let told = Told {
+            config: config.clone(),
+            subnets: lease.subnets,
+            mtu: place::mtu(config, uplink),
+            masquerade: self.settings.masquerade,
+        };
+        let files = told.files(&self.settings.subnet_file);
+        write(&self.root, &files).context("writing what container runtimes read")?;
+        let status = &mut self.report.status;
+        status.backend = Some(config.backend.name().to_string());
+        status.networks = config.networks();
+        status.subnets = Some(lease.subnets);
+        status.uplink = Some(uplink.name.clone());
+        status.mtu = Some(told.mtu);
+        status.public_addresses = public_addresses(lease);
+        let tunnels = place::tunnels(config, lease, uplink);
+        status.devices = tunnels.into_iter().map(|(_, one)| one.name).collect();
+        let before = self.told.replace(told);
+        Ok(before.is_some_and(|before| Some(&before) != self.told.as_ref()))
+    }
+}
+
+pub(super) fn public_addresses(lease: &Lease) -> Vec<String> {
+    let both = [Family::V4, Family::V6].into_iter();
+    let addresses = both.filter_map(|family| lease.public(family));
+    addresses.map(|address| address.to_string()).collect()
+}
+
+fn chance() -> u128 {
+    let mut bytes = [0; 16];
+    // Without chance machines that join at once only race more often.
+    let _ = getrandom::fill(&mut bytes);
+    u128::from_ne_bytes(bytes)
+}
+
+/// Leases of others as they are in the store, those that cannot be read with the reason.
+pub(super) type Leases = BTreeMap<String, Result<Lease, super::lease::Wrong>>;
+
+/// When something is due.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due(pub(super) Instant);
+
+impl Due {
+    pub(super) fn after(wait: Duration) -> Due {
+        Due(Instant::now() + wait)
+    }
+}
