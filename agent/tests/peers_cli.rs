@@ -54,8 +54,8 @@ impl Secured {
         let ca = file("ca.pem", &ca);
         let cert = file("cert.pem", &identity.certificate);
         let key = file("key.pem", &identity.key);
-        let endpoint = real_etcd::free_address().replace("http:", "https:");
-        let peer = real_etcd::free_address();
+        let endpoint = real_etcd::free_address("127.0.0.1").replace("http:", "https:");
+        let peer = real_etcd::free_address("127.0.0.1");
         let child = std::process::Command::new(program)
             .arg("--data-dir")
             .arg(dir.path().join("data"))

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use strake_agent::store::Store;
 use strake_agent::store::etcd::{Etcd, Settings};
 use tempfile::TempDir;
@@ -30,20 +32,25 @@ pub(crate) fn program() -> Option<PathBuf> {
     programs.filter(|path| path.is_file()).max()
 }
 
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+pub(crate) fn free_address(ip: &str) -> String {
+    let listener = TcpListener::bind((ip, 0)).expect("a free port");
     format!("http://{}", listener.local_addr().expect("address"))
 }
 
 impl Server {
     /// Nothing, with the reason printed, where there is no etcd.
+    #[allow(dead_code, reason = "not every test needs the usual address")]
     pub(crate) async fn start() -> Option<Server> {
+        Server::start_on("127.0.0.1").await
+    }
+
+    pub(crate) async fn start_on(ip: &str) -> Option<Server> {
         let Some(program) = program() else {
             eprintln!("SKIPPED: no etcd: neither STRAKE_ETCD nor a tools tree");
             return None;
         };
         let data = TempDir::new().expect("temp dir");
-        let (endpoint, peer) = (free_address(), free_address());
+        let (endpoint, peer) = (free_address(ip), free_address(ip));
         let child = Command::new(program)
             .arg("--data-dir")
             .arg(data.path())
@@ -81,6 +88,12 @@ impl Server {
             cert: None,
             key: None,
         }
+    }
+
+    #[allow(dead_code, reason = "not every test stops it for a while")]
+    pub(crate) fn signal(&self, signal: Signal) {
+        let child = Pid::from_raw(self.child.id().cast_signed());
+        kill(child, signal).expect("etcd runs");
     }
 
     pub(crate) async fn store(&self) -> Etcd {
