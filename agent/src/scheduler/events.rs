@@ -347,6 +347,7 @@ mod tests {
                 },
                 created: self.revision,
                 modified: self.revision,
+                lease: None,
             });
             self.change(change, expected);
         }
