@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod fleet;
 pub mod health;
 pub mod hook;
+pub mod journal;
 pub mod lock;
 pub mod metrics;
 pub mod overlay;

@@ -139,6 +139,90 @@ fn known(state: &str) -> Value {
     json!({"digest": "0".repeat(40), "state": state})
 }
 
+#[tokio::test]
+async fn strake_status_tells_of_the_cluster_without_the_machines_key() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let store = server.store().await;
+    let cluster = Cluster::new();
+    let node = Node::start('a', cluster.credentials("127.0.0.12")).await;
+    let root = node.dir.path().to_path_buf();
+    let status = async |format: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["status", "-o", format, "--root"]).arg(&root);
+        ended(command, "status", 0).await.0
+    };
+    let alone: Value = serde_json::from_str(&status("json").await).expect("json");
+    assert_eq!(alone["cluster"], Value::Null);
+    std::fs::create_dir_all(root.join("run")).expect("a directory");
+    // A service that is gone, and its socket still there.
+    drop(fleet::bind(&root.join("run/fleet.sock"), None).expect("a socket"));
+    let gone = status("table").await;
+    assert!(
+        gone.contains("\ncluster       without a name, asking strake-scheduler"),
+        "{gone}"
+    );
+    let listener = fleet::bind(&root.join("run/fleet.sock"), None).expect("a socket");
+    let api = Api::new(store.clone()).reaching(node.reach(&store));
+    let story = async {
+        let early = status("table").await;
+        let expected = "\ncluster       without a name, 0 machines, no leader, this machine is not \
+             registered\nits units     0 held, 0 up\n";
+        assert!(early.contains(expected), "{early}");
+        node.register(&store, &["a.service", "b.service", "c.service"])
+            .await;
+        let seat = format!("{}0", keys::LEADER);
+        let write = strake_agent::store::Write::Put {
+            key: seat,
+            value: format!("{} 77", node.id).into_bytes(),
+            lease: None,
+        };
+        let transaction = strake_agent::store::Transaction {
+            compares: Vec::new(),
+            writes: vec![write],
+        };
+        store.commit(&transaction).await.expect("written");
+        let seen = |active: &str, problem: Value| {
+            json!({"digest": "0".repeat(40), "load": "loaded", "active": active, "sub": "dead",
+                "started": true, "problem": problem})
+        };
+        let observed = json!({"generation": 1, "units": {
+            "a.service": seen("active", Value::Null),
+            "b.service": seen("failed", Value::Null),
+            "c.service": seen("inactive", json!("no such program")),
+        }});
+        put(&store, keys::observed(&node.id), &observed).await;
+        let text = status("table").await;
+        let expected = "\ncluster       without a name, 1 machine, led by aaaaaaaa\n\
+             its units     3 held, 1 up\n              b.service: failed (dead)\n\
+             \x20             c.service: no such program\n";
+        assert!(text.contains(expected), "{text}");
+        let whole: Value = serde_json::from_str(&status("json").await).expect("json");
+        let summary = &whole["cluster"]["summary"];
+        assert_eq!(summary["leader"], node.id.as_str(), "{summary}");
+        assert_eq!(
+            (&summary["registered"], &summary["up"]),
+            (&json!(true), &json!(1))
+        );
+        drop(server);
+        let silent = status("table").await;
+        assert!(
+            silent.contains("without a name, asking the store to"),
+            "{silent}"
+        );
+    };
+    let tasks = tokio::task::LocalSet::new();
+    tasks
+        .run_until(async {
+            tokio::select! {
+                never = fleet::serve(listener, api) => never,
+                () = story => {}
+            }
+        })
+        .await;
+}
+
 const JOURNAL: &str =
     "journalctl --no-pager --quiet --all --output short --lines 10 --unit=web.service\n";
 

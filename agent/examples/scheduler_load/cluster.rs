@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use strake_agent::fleet;
+use strake_agent::journal::Note;
 use strake_agent::scheduler::agent::{Agent, Doors, Pace};
 use strake_agent::scheduler::engine::{self, Engine};
 use strake_agent::scheduler::machine::{Fact, Machine, MachineId};
@@ -24,7 +25,7 @@ pub(crate) fn machine_id(number: usize) -> MachineId {
 }
 
 pub(crate) async fn engine(store: Etcd) -> Result<Value> {
-    let quiet = Box::new(|_: &str| {});
+    let quiet = Box::new(|_: &Note<'_>| {});
     let name = machine_id(usize::MAX);
     Engine::new(store, &name, engine::Pace::default(), quiet)
         .run()
@@ -56,7 +57,7 @@ pub(crate) async fn agents(settings: &Settings, wanted: &Agents) -> Result<Value
             cache: NoCache,
             machine,
         };
-        let log = Box::new(move |line: &str| eprintln!("machine {number}: {line}"));
+        let log = Box::new(move |note: &Note<'_>| eprintln!("machine {number}: {note}"));
         let agent = Agent::new(doors, pace, log);
         spawn_local(async move { agent.run().await });
     }

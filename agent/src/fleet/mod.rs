@@ -14,4 +14,5 @@ mod serve;
 mod state;
 mod units;
 
+pub use remote::CLUSTER;
 pub use serve::{Api, SOCKET, bind, serve};

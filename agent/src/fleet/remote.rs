@@ -1,6 +1,6 @@
 //! Beside fleet's own paths: what a unit does and its journal, from whichever machine holds it.
 //! `GET /strake/v1/units/NAME/status` and `/journal`, as machines ask each other, with `machine=ID`
-//! for a unit that is on several.
+//! for a unit that is on several. `GET /strake/v1/cluster` is for `strake status`.
 
 use http_body_util::BodyExt as _;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -10,7 +10,11 @@ use super::answer::{Answer, Refusal, bad, refuse};
 use super::serve::Body;
 use crate::peer::{Error, Reach, Wanted, asked};
 use crate::scheduler::name::UnitName;
+use crate::scheduler::summary::summarize;
 use crate::store::Store;
+
+/// The cluster as this machine sees it.
+pub const CLUSTER: &str = "/strake/v1/cluster";
 
 /// The unit and what is asked of it.
 pub(super) fn parse(path: &str) -> Option<(UnitName, String)> {
@@ -46,6 +50,11 @@ pub(super) async fn tell<B>(
         }
         _ => Err(refuse(StatusCode::NOT_FOUND, "no such path")),
     }
+}
+
+pub(super) async fn cluster(reach: &Reach<impl Store>) -> Result<Response<Body>, Refusal> {
+    let summary = summarize(&reach.store, &reach.local.machine).await?;
+    Answer::ok(&summary).map(Answer::respond)
 }
 
 impl From<Error> for Refusal {

@@ -101,6 +101,9 @@ pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 async fn respond(request: Request<Incoming>, api: &Api<impl Store>) -> Response<Body> {
     let asked = remote::parse(request.uri().path());
     let answered = match (asked, &api.reach) {
+        (None, Some(reach)) if request.uri().path() == remote::CLUSTER => {
+            remote::cluster(reach).await
+        }
         (Some((unit, what)), Some(reach)) => remote::tell(reach, &unit, what, &request).await,
         _ => route(request, &api.store).await.map(Answer::respond),
     };

@@ -14,6 +14,7 @@ use super::keys::{self, Assignment, Desired};
 use super::machine::MachineId;
 use super::model::{Feed, Model};
 use super::plan::{Away, Brake, Change, Plan, plan};
+use crate::journal::{Log, Note};
 use crate::metrics::Registry;
 use crate::store::election::{Seat, take_seat};
 use crate::store::{
@@ -52,7 +53,7 @@ pub struct Engine<S> {
     store: S,
     name: String,
     pace: Pace,
-    log: Box<dyn Fn(&str)>,
+    log: Log,
     figures: Leading,
 }
 
@@ -100,7 +101,7 @@ impl Losses {
 }
 
 impl<S: Store> Engine<S> {
-    pub fn new(store: S, name: &MachineId, pace: Pace, log: Box<dyn Fn(&str)>) -> Engine<S> {
+    pub fn new(store: S, name: &MachineId, pace: Pace, log: Log) -> Engine<S> {
         Engine {
             store,
             name: name.to_string(),
@@ -124,7 +125,7 @@ impl<S: Store> Engine<S> {
             let ended = self.candidacy().await;
             self.figures.stepped_down();
             if let Err(error) = ended {
-                (self.log)(&format!("leading: {error:#}"));
+                (self.log)(&Note::new(&format!("leading: {error:#}")));
             }
             tokio::time::sleep(self.pace.again).await;
         }
@@ -156,7 +157,7 @@ impl<S: Store> Engine<S> {
                 Ok(Renewal::Renewed) => {}
                 Ok(Renewal::Over) => return Ok(()),
                 // What is written without the seat is refused, so there is no hurry to stop.
-                Err(error) => (self.log)(&format!("keeping the seat: {error}")),
+                Err(error) => (self.log)(&Note::new(&format!("keeping the seat: {error}"))),
             }
         }
     }
@@ -170,7 +171,7 @@ impl<S: Store> Engine<S> {
             seats = self.store.list(keys::LEADER, None, None).await?;
         }
         drop(watch);
-        (self.log)("this machine leads the scheduler");
+        (self.log)(&Note::new("this machine leads the scheduler"));
         self.figures.took_over();
         // Read after the election: nothing an earlier leader wrote is missed.
         let mut feed = Feed::open(&self.store).await?;
@@ -227,7 +228,11 @@ impl<S: Store> Engine<S> {
         let plan = plan(&model.snapshot(away));
         self.figures.planned(model, &plan, start.elapsed());
         for change in &plan.changes {
-            (self.log)(&format!("plan: {change}"));
+            let (Change::Place { unit, machine } | Change::Remove { unit, machine, .. }) = change;
+            let before = model.desired.get(machine);
+            let generation = before.map_or(0, |at| at.value.generation) + 1;
+            let text = format!("plan: {change}");
+            (self.log)(&Note::new(&text).about(unit, machine, generation));
         }
         let mut edits = edits(model, &plan);
         edits.extend(unused(model));

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod requirement;
 pub mod service;
 pub mod standing;
+pub mod summary;
 pub mod text;
 mod value;
 

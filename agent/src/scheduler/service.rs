@@ -14,6 +14,7 @@ use super::host::systemd::Systemd;
 use super::machine::Machine;
 use crate::cluster::settings::Settings as Cluster;
 use crate::fleet::{self, Api};
+use crate::journal::{Journal, Log};
 use crate::metrics::{self, Registry};
 use crate::peer::Door;
 use crate::root::Root;
@@ -70,7 +71,10 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     let bus = Bus::system().await.context("reaching systemd")?;
     let host = Systemd::new(bus, root.clone()).await?;
     let (told, machine) = watch::channel(machine);
-    let log = || -> Box<dyn Fn(&str)> { Box::new(|line| eprintln!("{line}")) };
+    let log = || -> Log {
+        let journal = Journal::of_service("strake-scheduler");
+        Box::new(move |note| journal.tell(note))
+    };
     let agent = Agent::new(
         Doors {
             store: store.clone(),

@@ -3,6 +3,7 @@
 //! Refuses to fail because a part is missing: what cannot be found out is empty, and a note says
 //! why.
 
+pub mod cluster;
 pub mod entry;
 pub mod phases;
 mod table;
@@ -15,6 +16,7 @@ use crate::root::Root;
 use crate::systemd::{BootTimes, Units};
 use crate::update;
 use crate::update::alarm::Alarm;
+use cluster::Cluster;
 use entry::{Entry, Facts};
 use phases::{Init, Phase, phases};
 
@@ -34,6 +36,8 @@ pub struct Status {
     pub units: Failed,
     pub health: Health,
     pub update: Update,
+    /// None: this machine is of no cluster.
+    pub cluster: Option<Cluster>,
     /// Why something is missing above.
     pub notes: Vec<String>,
 }
@@ -138,6 +142,7 @@ pub async fn collect(root: &Root, systemd: Result<&impl Units, String>) -> Statu
         },
         health: Health::read(root),
         update: Update::collect(root),
+        cluster: Cluster::look(root).await,
         notes,
     }
 }

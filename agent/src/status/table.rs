@@ -54,6 +54,16 @@ impl Display for Status {
                 &format!("{}: {}", refused.version, refused.cause),
             )?;
         }
+        if let Some(cluster) = &self.cluster {
+            row(f, "cluster", &cluster.text())?;
+            if let Some(summary) = &cluster.summary {
+                let units = format!("{} held, {} up", summary.units, summary.up);
+                row(f, "its units", &units)?;
+                for broken in &summary.broken {
+                    row(f, "", &format!("{}: {}", broken.unit, broken.cause))?;
+                }
+            }
+        }
         for alarm in &self.update.alarms {
             row(f, "ALARM", &alarm.text)?;
         }

@@ -6,6 +6,7 @@
 //! two live leases.
 
 mod steps;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::keys::{self, Assignment, Desired, Observed, Scope, Seen};
 use super::machine::Machine;
 use super::name::UnitName;
 use super::text::{Digest, Text};
+use crate::journal::Log;
 use crate::metrics::Registry;
 use crate::store::{
     Compare, Event, Lease, Outcome, Renewal, Revision, Store, Transaction, Watch, Write,
@@ -65,7 +67,7 @@ pub struct Agent<S, H, C> {
     cache: C,
     pace: Pace,
     machine: watch::Receiver<Machine>,
-    log: Box<dyn Fn(&str)>,
+    log: Log,
     desired: Desired,
     modified: Revision,
     registration: Registration,
@@ -123,7 +125,7 @@ pub struct Doors<S, H, C> {
 }
 
 impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
-    pub fn new(doors: Doors<S, H, C>, pace: Pace, log: Box<dyn Fn(&str)>) -> Agent<S, H, C> {
+    pub fn new(doors: Doors<S, H, C>, pace: Pace, log: Log) -> Agent<S, H, C> {
         Agent {
             store: doors.store,
             host: doors.host,
@@ -155,7 +157,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let mut cache = UseOfCache::Allowed;
         loop {
             if let Err(error) = self.session().await {
-                (self.log)(&format!("the store: {error:#}"));
+                self.say(&format!("the store: {error:#}"));
             }
             let met = self.modified > 0 || self.registration != Registration::Out;
             if cache == UseOfCache::Allowed && !met && Instant::now() >= patience {
@@ -222,7 +224,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             if let Registration::In(lease) = self.registration
                 && self.store.keep_alive(lease).await? == Renewal::Over
             {
-                (self.log)("the machine's lease was over: reading anew what is its own");
+                self.say("the machine's lease was over: reading anew what is its own");
                 self.registration = Registration::Out;
                 return Ok(());
             }
@@ -242,7 +244,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
 
     fn take_event(&mut self, event: Event) {
         let Event::Put(entry) = event else {
-            (self.log)("the desired value was removed by hand: nothing changes here");
+            self.say("the desired value was removed by hand: nothing changes here");
             return;
         };
         match serde_json::from_slice::<Desired>(&entry.value) {
@@ -253,7 +255,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                     self.desired = desired;
                 }
             }
-            Err(error) => (self.log)(&format!("the desired value is not understood: {error}")),
+            Err(error) => self.say(&format!("the desired value is not understood: {error}")),
         }
     }
 
@@ -281,9 +283,8 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 continue;
             }
             let acted = self.act(&action).await;
-            self.figures.acted(&acted);
+            self.tell(&action, &acted);
             if let Err(error) = acted {
-                (self.log)(&format!("{action}: {error:#}"));
                 self.note_problem(name, format!("{error:#}"), now);
             } else if matches!(action, Action::Start(_)) {
                 self.problems.remove(&name);
@@ -467,7 +468,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         desired.units.retain(|_, unit| unit.scope == Scope::Global);
         self.desired = desired;
         if let Err(error) = self.reconcile(Phase::Additions).await {
-            (self.log)(&format!("starting from the cache: {error:#}"));
+            self.say(&format!("starting from the cache: {error:#}"));
         }
     }
 }

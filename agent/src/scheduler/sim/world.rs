@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::host::{Disk, Machine as Host};
+use crate::journal::Log;
 use crate::scheduler::agent::{Agent, Doors, Pace as AgentPace};
 use crate::scheduler::engine::{Engine, Pace as EnginePace};
 use crate::scheduler::keys::{self, Seen, State, Unit};
@@ -346,7 +347,7 @@ impl World {
     }
 }
 
-fn log(name: &str) -> Box<dyn Fn(&str)> {
+fn log(name: &str) -> Log {
     let name = name.to_string();
     let loud = std::env::var_os("STRAKE_SEED").is_some();
     Box::new(move |line| {
