@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use reboot_world::{Machine, until};
 use strake_agent::lock::Lock;
 use strake_agent::lock::keys::Group;
+use strake_agent::reboot::budget;
 use strake_agent::reboot::decision::{Heed, Wanted};
 use strake_agent::reboot::service::Ending;
 use strake_agent::reboot::socket::Order;
@@ -340,4 +341,66 @@ async fn units_leave_before_the_reboot_and_may_come_again_after_it() {
         assert_eq!(a.read("state/reboot-pending.json"), "");
     };
     LocalSet::new().run_until(run).await;
+}
+
+/// A release that fell back on the first machine is rebooted into by no other.
+async fn a_bad_release_stops_after_the_first_machine<S: Store>(store: S) {
+    let mut a = machine('a', LOCK, "{}");
+    let b = machine('b', LOCK, "{}");
+    let first = a.start(Some(store.clone())).await;
+    until("a reboots", async || a.reboots() == 1).await;
+    let second = b.start(Some(store.clone())).await;
+    second.until_doing("waits for its turn").await;
+    first.kill();
+    // Three boots of it failed, and the loader went back to the old one.
+    a.boot();
+    let entry = |name: &str| a.path(&format!("efi/EFI/Linux/{name}"));
+    std::fs::rename(entry("strake_1.1.0+3.efi"), entry("strake_1.1.0+0-3.efi")).expect("renamed");
+    let again = a.start(Some(store.clone())).await;
+    again.until_doing("until this boot is known").await;
+    a.says.lock().expect("lock").is_healthy = true;
+    until("b takes it from its loader", async || {
+        !b.path("efi/EFI/Linux/strake_1.1.0+3.efi").exists()
+    })
+    .await;
+    second.until_doing("no reboot is wanted").await;
+    assert_eq!((b.reboots(), holders(&store).await.len()), (0, 0));
+    assert!(
+        b.read("state/update/node.json")
+            .contains("the cluster refuses it")
+    );
+    let standings = budget::standings(&store).await.expect("answer");
+    assert_eq!(standings[0].fallbacks[0].machine, "a".repeat(32));
+    assert!(standings[0].refused.is_some());
+    // Lifted: b may have it again; a still knows that it failed there.
+    let version = standings[0].version;
+    assert!(budget::lift(&store, version).await.expect("lifted"));
+    until("b forgets it", async || {
+        !b.read("state/update/node.json")
+            .contains("the cluster refuses it")
+    })
+    .await;
+    assert!(a.read("state/update/node.json").contains("\"refused\""));
+    again.kill();
+    second.kill();
+}
+
+#[tokio::test]
+async fn a_release_that_fell_back_is_refused_by_the_cluster() {
+    LocalSet::new()
+        .run_until(a_bad_release_stops_after_the_first_machine(
+            Memory::default(),
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn a_release_that_fell_back_is_refused_on_a_real_etcd() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let store = server.store().await;
+    LocalSet::new()
+        .run_until(a_bad_release_stops_after_the_first_machine(store))
+        .await;
 }

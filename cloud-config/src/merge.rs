@@ -203,6 +203,7 @@ fn merge_reboot(weak: &mut Reboot, strong: Reboot) {
     replace(&mut weak.group, strong.group);
     replace(&mut weak.users, strong.users);
     replace(&mut weak.drain, strong.drain);
+    replace(&mut weak.budget, strong.budget);
     if !strong.windows.is_empty() {
         weak.windows = strong.windows;
     }

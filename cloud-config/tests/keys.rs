@@ -283,10 +283,10 @@ fn strake_keys_make_the_settings_of_their_services() {
         )],
     );
     makes(
-        "strake: {reboot: {drain: 0s, time_zone: Europe/Berlin, windows: [{start: 'Thu 04:00', length: 1h}]}}",
+        "strake: {reboot: {budget: 3, drain: 0s, time_zone: Europe/Berlin, windows: [{start: 'Thu 04:00', length: 1h}]}}",
         &[(
             "/etc/strake/reboot.json",
-            "{\"drain_seconds\":0,\"time_zone\":\"Europe/Berlin\",\
+            "{\"budget\":3,\"drain_seconds\":0,\"time_zone\":\"Europe/Berlin\",\
              \"windows\":[{\"length_seconds\":3600,\"start\":\"Thu 04:00\"}]}\n",
         )],
     );

@@ -1,11 +1,12 @@
 //! `strake reboot ...`: reboots that do no harm.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use zbus::connection;
 
@@ -18,7 +19,7 @@ use crate::reboot::pending::{self, Only, Pending};
 use crate::reboot::service::{Doors, Ending, Service};
 use crate::reboot::settings::{Environment, Settings};
 use crate::reboot::socket::{self, Call, Order, SOCKET, Told};
-use crate::reboot::{need, own, settle, undo};
+use crate::reboot::{need, obey, own, settle, undo};
 use crate::root::Root;
 use crate::scheduler::service::{group_of_users, until_certified, until_renewed};
 use crate::store::etcd::{self, Etcd};
@@ -129,8 +130,14 @@ async fn work(
     let connection = connection::Builder::system().build().await;
     let connection = connection.context("reaching D-Bus")?;
     let heard = need::listen(&connection).await;
+    // Where there is no store, nobody refuses anything: the channel is closed.
+    let refused = match &store {
+        Some(store) => obey::follow(store.clone()),
+        None => watch::channel(BTreeSet::new()).1,
+    };
     let doors = Doors {
         systemd,
+        refused,
         logind: Logind::new(connection.clone()).await?,
         store,
         heard: heard.context("listening to com.coreos.update1")?,
@@ -226,15 +233,12 @@ async fn settle_once(
     store: Option<&etcd::Settings>,
     who: &crate::lock::Claimant,
 ) -> Result<Option<&'static str>> {
-    let settings = match store {
-        Some(settings) => Some(settings.clone()),
-        None => Settings::read(root, &Environment::read())?.store,
-    };
-    let store = match settings {
+    let settings = Settings::read(root, &Environment::read())?;
+    let store = match store.cloned().or(settings.store) {
         Some(settings) => Some(Etcd::connect(&settings).await?),
         None => None,
     };
-    Ok(settle(root, store.as_ref(), who).await?)
+    Ok(settle(root, store.as_ref(), who, settings.budget).await?)
 }
 
 async fn ask(order: &Order) -> Result<Option<Told>> {

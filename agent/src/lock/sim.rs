@@ -131,7 +131,7 @@ async fn give_back(lock: &Lock<Faulty>, who: &Claimant, body: &Rc<RefCell<Body>>
         body.borrow_mut().away = None;
         body.borrow_mut().turns += 1;
     }
-    while lock.unlock(who).await.is_err() {
+    while lock.give_back(who).await.is_err() {
         tokio::time::sleep(PATIENCE.pause).await;
     }
 }

@@ -8,7 +8,7 @@ use super::semaphore::{Max, Taken};
 use super::{Claim, Claimant, Error, Lock, Patience};
 use crate::scheduler;
 use crate::store::memory::Memory;
-use crate::store::{Lease, Outcome, Store, Transaction, Write};
+use crate::store::{Compare, Lease, Outcome, Store, Transaction, Write};
 
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -98,6 +98,43 @@ fn the_holder_keeps_the_lock_until_it_gives_it_back() {
         assert!(!lock.unlock(&who("a", "ta")).await.expect("unlock again"));
         assert!(!lock.is_held_by(&who("a", "ta")).await.expect("answer"));
         assert_eq!(lock.claim("a").await.expect("answer"), None);
+    });
+}
+
+#[test]
+fn what_was_on_its_way_when_the_lock_was_given_back_comes_to_nothing() {
+    on_paused_clock(async {
+        let store = Memory::default();
+        let lock = lock(&store);
+        let a = who("a", "ta");
+        for arrives_before in [true, false, true, false] {
+            let read = lock.read().await.expect("lock");
+            let mut semaphore = read.semaphore.clone();
+            semaphore.lock("a").expect("free");
+            let late = Transaction {
+                compares: vec![Compare::Modified(lock.group().semaphore(), read.modified)],
+                writes: vec![
+                    super::put(lock.group().holder("a"), &claim("ta")),
+                    Write::Put {
+                        key: lock.group().semaphore(),
+                        value: semaphore.to_json(),
+                        lease: None,
+                    },
+                ],
+            };
+            if arrives_before {
+                store.commit(&late).await.expect("arrives");
+            }
+            assert_eq!(lock.give_back(&a).await.expect("answer"), arrives_before);
+            let outcome = store.commit(&late).await.expect("arrives late");
+            assert_eq!(outcome, Outcome::Refused);
+            assert!(!lock.is_held_by(&a).await.expect("answer"));
+        }
+        lock.lock_by_hand("a").await.expect("by hand");
+        assert!(!lock.give_back(&a).await.expect("not ours"));
+        let twin = who("a", "other");
+        assert!(!lock.give_back(&twin).await.expect("not the twin's"));
+        assert_eq!(lock.read().await.expect("lock").semaphore.free(), 0);
     });
 }
 

@@ -10,7 +10,7 @@ use super::logind::Inhibitors;
 use super::own::{self, Known};
 use super::pending::Pending;
 use super::service::{Ending, Service};
-use super::{drain, safety, undo, wall};
+use super::{budget, drain, safety, undo, wall};
 use crate::hook;
 use crate::lock::{Error, Patience, Standing};
 use crate::scheduler::machine::MachineId;
@@ -111,6 +111,17 @@ impl<U: Units, S: Store> Service<'_, U, S> {
             && *heed == Heed::LockOnly
         {
             return;
+        }
+        if let (Some(Wanted::Update(version)), Some(store)) = (&situation.wanted, &self.doors.store)
+        {
+            match budget::is_refused(store, *version).await {
+                Ok(false) => {}
+                // The watch tells of it, too, and the release goes.
+                Ok(true) => return self.pause(STORE_PAUSE, format!("{version} is refused")),
+                // Without the lock the store is not needed.
+                Err(_) if !self.takes_lock() || self.state.held == Held::Silent => {}
+                Err(error) => return self.pause(STORE_PAUSE, text(&error)),
+            }
         }
         let mut obstacles: Vec<String> = safety::etcd(self.root).await.into_iter().collect();
         if let (Some(lock), Some(store)) = (self.lock(), &self.doors.store) {
@@ -240,7 +251,14 @@ impl<U: Units, S: Store> Service<'_, U, S> {
 
     /// Everything is as if nothing had begun, or it is tried again.
     pub(super) async fn step_back(&mut self) {
-        match undo::settle(self.root, self.doors.store.as_ref(), &self.who).await {
+        match undo::settle(
+            self.root,
+            self.doors.store.as_ref(),
+            &self.who,
+            self.settings.budget,
+        )
+        .await
+        {
             Ok(told) => {
                 if let Some(told) = told {
                     (self.log)(told);

@@ -92,6 +92,8 @@ pub struct Situation {
     pub wanted: Option<Wanted>,
     /// `strake reboot cancel` was said about what is wanted.
     pub cancelled: bool,
+    /// The cluster refuses the release that waits.
+    pub refused: bool,
     pub window: Window,
     pub traces: Traces,
     pub held: Held,
@@ -132,6 +134,7 @@ pub enum Wait {
     Idle,
     Off(Wanted),
     Cancelled(Wanted),
+    Refused(Version),
     Window(Timestamp),
     Inhibitors(Vec<String>),
     Pause(Pause),
@@ -170,6 +173,10 @@ fn keeps_from(now: &Situation) -> Option<Wait> {
     };
     if now.cancelled {
         return Some(Wait::Cancelled(wanted));
+    }
+    // A person may reboot; the release is not booted by that either: it is taken from the loader.
+    if let (Wanted::Update(version), true) = (&wanted, now.refused) {
+        return Some(Wait::Refused(*version));
     }
     if now.strategy == RebootStrategy::Off && heed.is_none() {
         return Some(Wait::Off(wanted));
@@ -248,7 +255,9 @@ impl Wait {
         let until = |time: Duration| time.saturating_sub(clock);
         let wanted = match self {
             Wait::Verdict | Wait::Inhibitors(_) => SOON,
-            Wait::Idle | Wait::Off(_) | Wait::Cancelled(_) | Wait::Twin(_) => LOOK,
+            Wait::Idle | Wait::Off(_) | Wait::Cancelled(_) | Wait::Refused(_) | Wait::Twin(_) => {
+                LOOK
+            }
             // Not longer than a look: clocks are set.
             Wait::Window(opens) => Duration::from_secs(opens.unix().saturating_sub(now.unix())),
             Wait::Pause(pause) => until(pause.until),
@@ -278,6 +287,7 @@ impl fmt::Display for Wait {
                 "the strategy is off: {wanted} waits for somebody's reboot"
             ),
             Wait::Cancelled(wanted) => write!(f, "the reboot was cancelled ({wanted})"),
+            Wait::Refused(version) => write!(f, "the cluster refuses {version}: it fell back"),
             Wait::Window(opens) => write!(f, "waits for its window, which opens at {opens}"),
             Wait::Inhibitors(who) => write!(f, "is kept from it by {}", who.join("; ")),
             Wait::Pause(pause) => write!(f, "tries again later: {}", pause.why),

@@ -32,6 +32,7 @@ fn ready() -> Situation {
         boot: Boot::Healthy,
         wanted: Some(update()),
         cancelled: false,
+        refused: false,
         window: Window::Open,
         traces: Traces::Ours,
         held: Held::Yes,
@@ -153,9 +154,11 @@ fn whatever_forbids_it_is_waited_for_without_the_lock() {
         until: seconds(1060),
         why: "etcd has no quorum without it".into(),
     };
-    let cases: [(&Change<'_>, Wait); 6] = [
+    let release = "1.2.0".parse().expect("version");
+    let cases: [(&Change<'_>, Wait); 7] = [
         (&|now| now.wanted = None, Wait::Idle),
         (&|now| now.cancelled = true, Wait::Cancelled(update())),
+        (&|now| now.refused = true, Wait::Refused(release)),
         (
             &|now| now.window = closed(),
             Wait::Window(Timestamp::from_unix(OPENS)),

@@ -6,9 +6,11 @@
 //! units (`drain`), the cluster (`safety`). What a reboot leaves in the cluster is on the disk
 //! (`pending`) until it is taken back. Refuses to reboot by a lock it has not just seen to be its own.
 
+pub mod budget;
 pub mod decision;
 pub mod logind;
 pub mod need;
+pub mod obey;
 pub mod own;
 pub mod pending;
 pub mod service;

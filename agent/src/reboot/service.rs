@@ -1,6 +1,7 @@
 //! `strake reboot run`: a loop around `decision::next`. It looks, asks what comes next, and does
 //! that; whatever takes long is given up as soon as the decision would be another one.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use anyhow::{Context as _, Result};
 use strake_cloud_config::config::RebootStrategy;
 use strake_updates::policy::Window;
 use strake_updates::time::Timestamp;
-use tokio::sync::mpsc;
+use strake_updates::version::Version;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::decision::{Boot, Heed, Held, Pause, SOON, Situation, Stage, Step, Traces, Wanted};
@@ -18,10 +20,12 @@ use super::need::{self, Heard};
 use super::pending::Pending;
 use super::settings::Settings;
 use super::socket::{Call, Order, Told};
+use super::{budget, obey};
 use crate::lock::{Claimant, Lock};
 use crate::root::Root;
 use crate::store::Store;
 use crate::systemd::Units;
+use crate::update::engine::{self, text};
 use crate::update::{clock, window};
 
 const BOOT_COMPLETE: &str = "boot-complete.target";
@@ -37,6 +41,8 @@ pub struct Doors<U, S> {
     pub store: Option<S>,
     pub heard: mpsc::Receiver<Heard>,
     pub calls: mpsc::Receiver<Call>,
+    /// The releases that the cluster refuses.
+    pub refused: watch::Receiver<BTreeSet<Version>>,
     /// Closed, or told, when the service is to end.
     pub stop: mpsc::Receiver<()>,
 }
@@ -148,6 +154,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
             if self.state.stopping {
                 return Ok(self.leave().await);
             }
+            self.keep_budget().await;
             let situation = match self.situation().await {
                 Ok(situation) => situation,
                 Err(error) => {
@@ -178,6 +185,26 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
                 Step::RunHooks => self.run_hooks(&situation).await,
                 Step::Reboot => self.reboot(&situation).await,
             }
+        }
+    }
+
+    /// Tells the cluster what fell back here, and obeys what it refuses. What an earlier boot has
+    /// left is settled first, and with it this.
+    async fn keep_budget(&mut self) {
+        let Some(store) = &self.doors.store else {
+            return;
+        };
+        if self.state.boot == Boot::Judged || self.state.traces == Traces::Earlier {
+            return;
+        }
+        let told = budget::tell(self.root, store, &self.who.id, self.settings.budget).await;
+        if let Err(error) = told {
+            self.tell(&text(&error));
+        }
+        let refused = self.doors.refused.borrow_and_update().clone();
+        match obey::obey(self.root, &refused) {
+            Ok(_) | Err(obey::Error::Engine(engine::Error::Busy)) => {}
+            Err(error) => self.tell(&text(&error)),
         }
     }
 
@@ -234,6 +261,10 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
             strategy: settings.strategy,
             in_cluster: self.doors.store.is_some(),
             boot: state.boot,
+            refused: match &wanted {
+                Some(Wanted::Update(version)) => self.doors.refused.borrow().contains(version),
+                _ => false,
+            },
             cancelled: wanted.is_some() && state.cancelled == wanted,
             wanted,
             window: self.window().context("reading the windows")?,
@@ -391,6 +422,7 @@ async fn event<U, S>(doors: &mut Doors<U, S>, at_most: Duration) -> Event {
     tokio::select! {
         Some(call) = doors.calls.recv() => Event::Call(call),
         Some(heard) = doors.heard.recv() => Event::Heard(heard),
+        Ok(()) = doors.refused.changed() => Event::Time,
         _ = doors.stop.recv() => Event::Stop,
         () = tokio::time::sleep(at_most) => Event::Time,
     }

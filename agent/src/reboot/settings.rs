@@ -32,6 +32,9 @@ pub struct Settings {
     pub users: Duration,
     /// How long units may take to go elsewhere.
     pub drain: Duration,
+    /// Machines that a release may fall back on before the cluster refuses it; nothing: by the size
+    /// of the cluster.
+    pub budget: Option<usize>,
     /// Where the lock is; nothing: this machine stands alone.
     pub store: Option<etcd::Settings>,
 }
@@ -72,6 +75,7 @@ struct File {
     group: Option<String>,
     users_seconds: Option<u64>,
     drain_seconds: Option<u64>,
+    budget: Option<usize>,
 }
 
 /// Locksmith's variables, which `coreos.locksmith` sets for the service.
@@ -155,6 +159,7 @@ impl Settings {
                 None => window::zone(root),
             },
             users: file.users_seconds.map_or(USERS, Duration::from_secs),
+            budget: file.budget.map(|budget| budget.max(1)),
             drain: file.drain_seconds.map_or(DRAIN, Duration::from_secs),
             store,
         })

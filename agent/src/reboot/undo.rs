@@ -2,16 +2,23 @@
 //! lock is another's turn. May be done twice.
 
 use crate::lock::keys::Group;
-use crate::lock::{self, Claimant, Lock, Standing};
+use crate::lock::{self, Claimant, Lock};
 use crate::root::Root;
 use crate::scheduler::orders;
 use crate::store::{self, Store};
+use crate::update::engine::text;
+use crate::update::node::Node;
+use crate::update::{self, boot_id, running};
 
-use super::drain;
 use super::pending::{self, Pending};
+use super::{budget, drain};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error("telling the cluster what fell back here")]
+    Tell(#[from] budget::Error),
+    #[error("another process finds out what became of the last release")]
+    Busy,
     #[error("giving the reboot lock back")]
     Lock(#[source] lock::Error),
     #[error("leaving the queue for the reboot lock")]
@@ -36,7 +43,9 @@ impl Error {
             },
             Error::Open(orders::Error::Store(error)) => passes(error),
             Error::Open(error) => matches!(error, orders::Error::Changed(_)),
-            Error::Pending(_) | Error::NoStore => false,
+            Error::Tell(budget::Error::Store(error)) => passes(error),
+            Error::Busy => true,
+            Error::Tell(_) | Error::Pending(_) | Error::NoStore => false,
         }
     }
 }
@@ -46,10 +55,18 @@ pub async fn settle<S: Store>(
     root: &Root,
     store: Option<&S>,
     who: &Claimant,
+    budget: Option<usize>,
 ) -> Result<Option<&'static str>, Error> {
     let Some(pending) = Pending::read(root)? else {
         return Ok(None);
     };
+    // The next machine in the queue must know of a fall back before it has its turn.
+    if pending.boot != boot_id(root) {
+        find_out(root)?;
+        if let Some(store) = store {
+            budget::tell(root, store, &who.id, budget).await?;
+        }
+    }
     let mut told = "nothing was taken";
     if pending.store.is_some() || pending.drained {
         let store = store.ok_or(Error::NoStore)?;
@@ -59,13 +76,29 @@ pub async fn settle<S: Store>(
         }
         let lock = Lock::new(store.clone(), Group::named(&pending.group));
         lock.leave(&who.id).await.map_err(Error::Queue)?;
-        // What a person took in this machine's name, or another machine holds under its id, is not
-        // this one's to free.
-        let standing = lock.standing(who).await.map_err(Error::Lock)?;
-        if matches!(standing, Standing::Held(_)) && lock.unlock(who).await.map_err(Error::Lock)? {
+        if lock.give_back(who).await.map_err(Error::Lock)? {
             told = "gave the lock back";
         }
     }
     Pending::remove(root)?;
     Ok(Some(told))
+}
+
+/// What became of the release that was rebooted into. What cannot be found out is told by the
+/// updater's alarms; it does not keep the lock for ever.
+fn find_out(root: &Root) -> Result<(), Error> {
+    let attempt = Node::load(root).ok().and_then(|node| node.attempt);
+    if attempt.is_none_or(|attempt| running(root) == Ok(attempt.version)) {
+        return Ok(());
+    }
+    match update::lock(root) {
+        Ok(None) => Err(Error::Busy),
+        Ok(Some(_lock)) => {
+            if let Err(error) = update::settle::settle(root) {
+                eprintln!("strake: reboot: {}", text(&error));
+            }
+            Ok(())
+        }
+        Err(_) => Ok(()),
+    }
 }

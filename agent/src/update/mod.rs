@@ -41,7 +41,7 @@ use strake_updates::version::Version;
 use crate::root::Root;
 
 /// Why a fact of this machine that updates need is not known.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
     #[error("/usr/lib/os-release names no version of a release")]
     Release,

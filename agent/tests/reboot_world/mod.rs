@@ -1,6 +1,7 @@
 //! A machine that may reboot: its root in a temporary directory, and a systemd and a logind that
 //! are served to it peer to peer. Rebooting is noted; the machine goes on.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,11 +11,11 @@ use strake_agent::reboot::logind::Logind;
 use strake_agent::reboot::service::{Doors, Ending, Service};
 use strake_agent::reboot::settings::{Environment, Settings};
 use strake_agent::reboot::socket::{Call, Order, Told};
-use strake_agent::reboot::{need, own};
+use strake_agent::reboot::{need, obey, own};
 use strake_agent::root::Root;
 use strake_agent::store::Store;
 use strake_agent::systemd::bus::Bus;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use zbus::wire::OwnedObjectPath;
 use zbus::{Connection, Guid, connection, fdo, interface};
@@ -220,7 +221,12 @@ impl Machine {
         let (systemd_server, systemd) = tokio::join!(systemd_server, systemd);
         let (calls, queue) = mpsc::channel(1);
         let (stop, stopped) = mpsc::channel(1);
+        let refused = match &store {
+            Some(store) => obey::follow(store.clone()),
+            None => watch::channel(BTreeSet::new()).1,
+        };
         let doors = Doors {
+            refused,
             systemd: systemd.expect("systemd"),
             logind: Logind::new(client.clone()).await.expect("logind"),
             store,

@@ -57,6 +57,8 @@ pub struct Reboot {
     pub users: Option<Duration>,
     /// How long units may take to go elsewhere.
     pub drain: Option<Duration>,
+    /// Machines that a release may fall back on before the cluster refuses it.
+    pub budget: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

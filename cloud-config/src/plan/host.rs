@@ -196,6 +196,9 @@ fn reboot(reboot: &Reboot) -> Option<FileSpec> {
             value.insert(key.into(), json!(time.as_secs()));
         }
     }
+    if let Some(budget) = reboot.budget {
+        value.insert("budget".into(), json!(budget));
+    }
     (!value.is_empty()).then(|| {
         FileSpec::text(
             "/etc/strake/reboot.json",

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use anyhow::{Context as _, Result};
 use strake_updates::version::Version;
 
-use super::take_lock;
+use super::{cluster, take_lock};
 use crate::cli::output::print;
 use crate::cli::runtime::on_one_thread;
 use crate::exit::Exit;
@@ -106,15 +106,22 @@ pub(super) fn unpin(root: &Root) -> Result<Exit> {
     Ok(changed)
 }
 
+/// Here, and in the cluster where this machine is in one: the others take it again by themselves.
 pub(super) fn retry(root: &Root, version: Version) -> Result<Exit> {
-    let changed = change(root, |node| {
+    let here = change(root, |node| {
         node.forgive(version).then_some((What::Retried, version))
     })?;
-    print(&match changed {
-        Exit::Done => format!("{version} may be installed again\n"),
-        _ => format!("{version} is not refused here\n"),
-    });
-    Ok(changed)
+    let in_cluster = cluster::is_there(root) && cluster::lift(version)?;
+    let (text, exit) = match (here, in_cluster) {
+        (_, true) => (
+            "may be installed again, here and in the cluster",
+            Exit::Done,
+        ),
+        (Exit::Done, false) => ("may be installed again", Exit::Done),
+        (_, false) => ("is not refused here", Exit::NothingToDo),
+    };
+    print(&format!("{version} {text}\n"));
+    Ok(exit)
 }
 
 /// Nothing is written when nothing changes.

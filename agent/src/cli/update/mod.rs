@@ -1,6 +1,7 @@
 //! `strake update ...`
 
 mod change;
+mod cluster;
 mod show;
 mod work;
 
@@ -33,6 +34,9 @@ pub(super) enum Command {
     },
     /// What runs, what is staged, what is refused and why, and what needs somebody
     Status {
+        /// Which releases fell back in the cluster: where, why, and which it refuses
+        #[arg(long)]
+        cluster: bool,
         #[command(flatten)]
         root: RootArg,
         #[command(flatten)]
@@ -71,7 +75,7 @@ pub(super) enum Command {
         #[command(flatten)]
         root: RootArg,
     },
-    /// Let a release be tried again that did not come up healthy here
+    /// Let a release be tried again that did not come up healthy here, or that the cluster refuses
     Retry {
         version: Version,
         #[command(flatten)]
@@ -98,7 +102,12 @@ pub(super) fn run(command: Command) -> Result<Exit> {
     match command {
         Command::Run => service(),
         Command::Settle { root } => change::settle(&root.root()),
-        Command::Status { root, output } => show::status(&root.root(), output),
+        Command::Status {
+            cluster: true,
+            output,
+            ..
+        } => cluster::status(output),
+        Command::Status { root, output, .. } => show::status(&root.root(), output),
         Command::Check { root, output } => work::check(&root.root(), output),
         Command::Download(arguments) => work::download(arguments),
         Command::Install(arguments) => work::install(arguments),
