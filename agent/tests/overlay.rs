@@ -6,9 +6,10 @@ mod real_etcd;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::{IpAddr, UdpSocket};
 
 use nix::sys::signal::Signal;
-use overlay_net::{Net, Node, all_know_all, answers, expected, lease_of, until};
+use overlay_net::{Net, Node, all_know_all, answers, expected, has_nft, lease_of, until};
 use serde_json::{Value, json};
 
 fn vxlan() -> Value {
@@ -282,6 +283,55 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
         is_told.then_some(()).ok_or(told)
     })
     .await;
+}
+
+/// Who a packet from there seems to come from.
+fn seen_from(from: &UdpSocket, at: &UdpSocket) -> Result<IpAddr, String> {
+    let error = |error: std::io::Error| error.to_string();
+    let address = at.local_addr().map_err(error)?;
+    from.send_to(b"who am I", address).map_err(error)?;
+    let (_, seen) = at.recv_from(&mut [0; 64]).map_err(error)?;
+    Ok(seen.ip())
+}
+
+#[tokio::test]
+async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
+    if !has_nft() {
+        eprintln!("SKIPPED: no nft on this host");
+        return;
+    }
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let nodes: Vec<&Node> = nodes.iter().collect();
+    let leases = net.joined(&nodes).await;
+    all_know_all(&nodes, &leases).await;
+    let [one, two] = [0, 1].map(|index| nodes[index].container(&leases[index]));
+    let outside = UdpSocket::bind((overlay_net::SWITCH, 0)).expect("a socket");
+    let limit = Some(std::time::Duration::from_millis(500));
+    outside.set_read_timeout(limit).expect("a limit");
+    let own = one.local_addr().expect("address").ip();
+    let is_right = async || {
+        // The kernel remembers what it did with packets of a socket.
+        let one = nodes[0].container(&leases[0]);
+        let outside = seen_from(&one, &outside)?;
+        let inside = seen_from(&one, &two)?;
+        let machine: IpAddr = nodes[0].address().parse().expect("address");
+        let is_right = outside == machine && inside == own;
+        is_right
+            .then_some(())
+            .ok_or(format!("{outside} and {inside}"))
+    };
+    until("sources are right", &nodes, is_right).await;
+    // Somebody else's firewall starts anew and throws everything away.
+    nodes[0].exec("nft", "flush ruleset");
+    nodes[0].exec("nft", "add table inet somebodys");
+    until("the rules are there again", &nodes, is_right).await;
+    let rules = nodes[0].exec("nft", "list ruleset");
+    assert!(rules.contains("table inet somebodys"), "{rules}");
+    assert_eq!(rules.matches("strake_overlay").count(), 1, "{rules}");
 }
 
 #[tokio::test]

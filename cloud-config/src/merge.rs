@@ -14,7 +14,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use crate::config::{
-    Config, Health, Oem, Reboot, Setting, Unit, Update, UpdateLimits, User, WriteFile, Written,
+    Config, Health, Oem, Overlay, Reboot, Setting, Unit, Update, UpdateLimits, User, WriteFile,
+    Written,
 };
 
 /// Merges layers, the weakest first. No layer is an empty config.
@@ -88,6 +89,7 @@ fn over(weak: Config, strong: Config) -> Config {
     merge_health(&mut merged.strake.health, strong.strake.health);
     merge_update(&mut merged.strake.update, strong.strake.update);
     merge_reboot(&mut merged.strake.reboot, strong.strake.reboot);
+    merge_overlay(&mut merged.strake.overlay, strong.strake.overlay);
     replace(
         &mut merged.strake.addresses.public,
         strong.strake.addresses.public,
@@ -196,6 +198,21 @@ fn merge_update(weak: &mut UpdateLimits, strong: UpdateLimits) {
     if !strong.windows.is_empty() {
         weak.windows = strong.windows;
     }
+}
+
+fn merge_overlay(weak: &mut Overlay, strong: Overlay) {
+    replace(&mut weak.network, strong.network);
+    replace(&mut weak.ipv6_network, strong.ipv6_network);
+    replace(&mut weak.subnet_length, strong.subnet_length);
+    replace(&mut weak.ipv6_subnet_length, strong.ipv6_subnet_length);
+    replace(&mut weak.backend, strong.backend);
+    replace(&mut weak.vni, strong.vni);
+    replace(&mut weak.port, strong.port);
+    replace(&mut weak.mtu, strong.mtu);
+    replace(&mut weak.direct_routing, strong.direct_routing);
+    replace(&mut weak.masquerade, strong.masquerade);
+    replace(&mut weak.interface, strong.interface);
+    replace(&mut weak.prefix, strong.prefix);
 }
 
 fn merge_reboot(weak: &mut Reboot, strong: Reboot) {

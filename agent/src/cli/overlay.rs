@@ -20,7 +20,7 @@ use crate::overlay::service::{Pace, Runtimes, Service};
 use crate::overlay::settings::Settings;
 use crate::root::Root;
 use crate::scheduler::facts::machine_id;
-use crate::scheduler::service::address_towards_cluster;
+use crate::scheduler::service::{address_towards_cluster, until_certified, until_renewed};
 use crate::store::etcd::Etcd;
 
 #[derive(Debug, Subcommand)]
@@ -81,8 +81,13 @@ fn settings(root: &Root) -> Result<Settings> {
     Settings::read(root, |name| std::env::var(name).ok())
 }
 
+/// Ends when the machine has a new certificate: the next start uses it.
 async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()> {
+    if std::env::var_os("FLANNELD_ETCD_ENDPOINTS").is_none_or(|value| value.is_empty()) {
+        until_certified(&root).await;
+    }
     let settings = settings(&root)?;
+    let (own_root, etcd) = (root.clone(), settings.etcd.clone());
     let store = Etcd::connect(&settings.etcd).await?;
     let mut service = Service {
         machine: machine_id(&root)?.to_string(),
@@ -96,10 +101,17 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()>
         runtimes,
         report: Report::default(),
         told: None,
+        rules: None,
         root,
         settings,
     };
-    service.run().await
+    tokio::select! {
+        ended = service.run() => ended,
+        () = until_renewed(&own_root, &etcd) => {
+            eprintln!("the machine has another certificate: beginning anew with it");
+            Ok(())
+        }
+    }
 }
 
 impl Init {

@@ -11,7 +11,7 @@ use super::desired::{Verdict, desired, overlapping};
 use super::kernel::Kernel;
 use super::lease::Lease;
 use super::report::{Peer, PeerWay};
-use super::service::{Due, Joined, Leases, Runtimes, Service, public_addresses};
+use super::service::{Due, Joined, Leases, Runtimes, Service, chain, public_addresses};
 use super::state::{Way, changes};
 use crate::store::{Batch, Entry, Event, Renewal, Store, Watch, WatchEnd};
 
@@ -278,6 +278,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                 }
             }
         }
+        self.hold_rules(&joined.config, &joined.held.lease);
         // Until all leases were read, nobody's absence means anything.
         if followed.watch.is_some() || !followed.leases.is_empty() {
             self.bring_about(joined, followed);
@@ -399,14 +400,4 @@ fn told(failed: &[(super::state::Change, std::io::Error)]) -> String {
         0 => shown.join("; "),
         more => format!("{}; and {more} more", shown.join("; ")),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text += &format!(": {inner}");
-        source = inner.source();
-    }
-    text
 }

@@ -23,8 +23,8 @@ impl Error {
         }
     }
 
-    pub fn number(&self) -> Option<i32> {
-        self.source.raw_os_error()
+    pub fn kind(&self) -> io::ErrorKind {
+        self.source.kind()
     }
 }
 
@@ -143,4 +143,10 @@ pub trait Kernel {
     fn other_routes(&mut self, place: &Place) -> Result<Vec<Cidr>, Error>;
 
     fn counters(&mut self, device: &str) -> Result<Option<Counters>, Error>;
+
+    /// Rules of nftables, all of them or none.
+    fn load_rules(&mut self, text: &str) -> Result<(), Error>;
+
+    /// Another one as soon as anybody has changed any rule.
+    fn rules_generation(&mut self) -> Result<u32, Error>;
 }

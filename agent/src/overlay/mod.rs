@@ -2,7 +2,7 @@
 //! others. Contract and JSON are flannel's, so that both can share a network.
 //!
 //! Pure: `cidr`, `mac`, `config`, `lease`, `allocate`, `desired`, `state`, `place`,
-//! `runtime`. `client`
+//! `rules`, `runtime`. `client`
 //! holds the machine's lease in the store, `netlink` is the only one that talks to the kernel,
 //! `service` brings both together. Nothing is ever removed because the store does not answer.
 
@@ -21,6 +21,7 @@ pub mod place;
 pub mod record;
 pub mod report;
 pub mod restart;
+pub mod rules;
 pub mod runtime;
 pub mod service;
 pub mod settings;

@@ -5,6 +5,7 @@
 //! through all of it: only a list of leases, read whole, ever removes an entry.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::lease::{Lease, Subnets};
 use super::place;
 use super::record::Record;
 use super::report::{Report, State};
+use super::rules;
 use super::runtime::Told;
 use super::settings::Settings;
 use super::{cidr::Family, notify};
@@ -83,6 +85,8 @@ pub struct Service<S, K, R> {
     pub report: Report,
     /// What the container runtimes were told last.
     pub told: Option<Told>,
+    /// The generation of all rules right after ours were loaded, and ours.
+    pub rules: Option<(u32, String)>,
 }
 
 /// The network as this machine takes part in it.
@@ -157,6 +161,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let lease = self.offer(&config, &uplink, record.subnets)?;
         self.set_up(&config, &uplink, &lease)?;
         self.report.status.state = State::Remembered;
+        self.hold_rules(&config, &lease);
         self.tell(&config, &lease, &uplink)?;
         eprintln!(
             "strake: overlay: beginning with {}, leased before; asking the store",
@@ -206,6 +211,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             eprintln!("strake: overlay: giving {} up: it is of before", entry.key);
             self.client.give_up(entry).await?;
         }
+        self.hold_rules(&config, &held.lease);
         let moved = record.is_some_and(|record| record.subnets != held.lease.subnets);
         let is_other = self.tell(&config, &held.lease, &uplink)? || moved;
         self.report.status.state = State::Joined;
@@ -300,6 +306,30 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         Ok(())
     }
 
+    /// The masquerading table is there and ours, whoever flushed or changed what meanwhile.
+    pub(super) fn hold_rules(&mut self, config: &Config, lease: &Lease) {
+        let text = match self.settings.masquerade {
+            true => rules::masquerade(config, &lease.subnets),
+            false => rules::none(),
+        };
+        let held = self.kernel.rules_generation().and_then(|now| {
+            let is_held = |held: &(u32, String)| held.0 == now && held.1 == text;
+            if self.rules.as_ref().is_some_and(is_held) {
+                return Ok(());
+            }
+            self.kernel.load_rules(&text)?;
+            self.rules = Some((self.kernel.rules_generation()?, text));
+            Ok(())
+        });
+        let problem = match held {
+            Ok(()) => None,
+            // Without the program there are no rules of ours either.
+            Err(error) if !self.settings.masquerade && error.kind() == NotFound => None,
+            Err(error) => Some(chain(&error)),
+        };
+        self.report.problem("masquerade", problem);
+    }
+
     /// A record that cannot be written costs the subnet after a long absence, and nothing now.
     pub(super) fn remember(&mut self, config: &[u8], subnets: Subnets, devices: Vec<String>) {
         let now = clock();
@@ -365,4 +395,15 @@ impl Due {
     pub(super) fn after(wait: Duration) -> Due {
         Due(Instant::now() + wait)
     }
+}
+
+/// An error with all that caused it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text += &format!(": {inner}");
+        source = inner.source();
+    }
+    text
 }

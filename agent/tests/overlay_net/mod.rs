@@ -18,7 +18,7 @@ use crate::real_etcd::Server;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(50);
-const SWITCH: &str = "192.168.77.254";
+pub(crate) const SWITCH: &str = "192.168.77.254";
 pub(crate) const SUBNETS: &str = "/coreos.com/network/subnets/";
 
 fn ip(args: &str) -> Result<String, String> {
@@ -48,6 +48,10 @@ fn obstacle() -> Option<String> {
     }
     let probe = ip("link add probe type vxlan id 1 dstport 8472 dev lo");
     probe.and_then(|_| ip("link del probe")).err()
+}
+
+pub(crate) fn has_nft() -> bool {
+    Command::new("nft").arg("--version").output().is_ok()
 }
 
 /// The switch, in a namespace that this thread is in and that ends with it.
@@ -92,7 +96,11 @@ impl Net {
             "etc/strake/etcd.json",
             json!({ "endpoints": endpoints }).to_string(),
         );
-        let settings = json!({"interface": "eth0", "network": self.config});
+        let settings = json!({
+            "interface": "eth0",
+            "network": self.config,
+            "masquerade": has_nft(),
+        });
         write("etc/strake/overlay.json", settings.to_string());
         let node = Node {
             number,
@@ -252,6 +260,13 @@ impl Node {
         // There already when the machine has had one before.
         let _ = ip(&format!("-n {} address add {address}/32 dev lo", self.name));
         self.socket(address)
+    }
+
+    pub(crate) fn exec(&self, program: &str, args: &str) -> String {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        let done = command.args(args.split(' ')).output().expect(program);
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     fn socket(&self, address: IpAddr) -> UdpSocket {

@@ -4,6 +4,7 @@ mod coreos;
 mod files;
 mod findings;
 mod host;
+mod overlay;
 mod strake;
 mod unit_content;
 mod unit_settings;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::findings::{Findings, Path};
+use super::overlay;
 use super::view::View;
 use crate::config::{AddressSources, Cluster, Health, Reboot, Strake, UpdateLimits, Window};
 use crate::problem::{Level, Rule};
@@ -21,6 +22,7 @@ pub(super) fn read(root: View<'_>, out: &mut Findings<'_>) -> Strake {
         health: health(view, &path.key("health"), out),
         update: update(view),
         reboot: reboot(view),
+        overlay: overlay::read(view, &path.key("overlay"), out),
         addresses: addresses(view),
     }
 }

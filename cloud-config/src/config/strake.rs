@@ -8,6 +8,7 @@ pub struct Strake {
     pub health: Health,
     pub update: UpdateLimits,
     pub reboot: Reboot,
+    pub overlay: Overlay,
     pub addresses: AddressSources,
 }
 
@@ -59,6 +60,23 @@ pub struct Reboot {
     pub drain: Option<Duration>,
     /// Machines that a release may fall back on before the cluster refuses it.
     pub budget: Option<u32>,
+}
+
+/// The network between containers; what is not set is left to the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Overlay {
+    pub network: Option<String>,
+    pub ipv6_network: Option<String>,
+    pub subnet_length: Option<u8>,
+    pub ipv6_subnet_length: Option<u8>,
+    pub backend: Option<String>,
+    pub vni: Option<u32>,
+    pub port: Option<u16>,
+    pub mtu: Option<u32>,
+    pub direct_routing: Option<bool>,
+    pub masquerade: Option<bool>,
+    pub interface: Option<String>,
+    pub prefix: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,7 +6,7 @@ use super::{
     Body, FileSpec, Hostname, Phase, Plan, ScriptSpec, UnitSpec, daemon, host, network_access,
     unit, user,
 };
-use crate::config::{Command, Config, Daemon, EtcHosts, Reboot};
+use crate::config::{Command, Config, Daemon, EtcHosts, Overlay, Reboot};
 use crate::context::Context;
 use crate::substitution::{restore, waits};
 
@@ -42,6 +42,10 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     }
     if reboots(config) {
         units.push(told(daemon::REBOOT, Command::Start));
+    }
+    if config.strake.overlay != Overlay::default() || config.daemons.contains_key(&Daemon::Flannel)
+    {
+        units.push(told(daemon::OVERLAY, Command::Start));
     }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {

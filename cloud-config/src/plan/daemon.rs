@@ -8,7 +8,7 @@ use crate::schema::{daemon_table, daemon_variable};
 pub(super) const REBOOT: &str = "strake-reboot.service";
 pub(super) const UPDATE: &str = "strake-update.service";
 pub(super) const SCHEDULER: &str = "strake-scheduler.service";
-const OVERLAY: &str = "strake-overlay.service";
+pub(super) const OVERLAY: &str = "strake-overlay.service";
 const ETCD: &str = "etcd.service";
 const FLANNEL_OPTIONS: &str = "/run/flannel/options.env";
 

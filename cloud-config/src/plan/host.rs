@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::escape::{unit_value, unit_word};
+use super::overlay;
 use super::{Body, FileSpec};
 use crate::config::{
     CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Reboot, Swap, Unit, UpdateLimits,
@@ -44,6 +45,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     files.extend(health(&config.strake.health));
     files.extend(update(&config.strake.update));
     files.extend(reboot(&config.strake.reboot));
+    files.extend(overlay::file(&config.strake.overlay));
     files
 }
 

@@ -12,6 +12,7 @@ mod escape;
 mod file;
 mod host;
 mod network_access;
+mod overlay;
 mod unit;
 mod update_conf;
 mod user;

@@ -10,6 +10,7 @@ mod format;
 mod host;
 mod json;
 mod markdown;
+mod overlay;
 mod root;
 mod strake;
 mod users;

@@ -1,4 +1,4 @@
-use super::{Key, Kind, Table, format, key};
+use super::{Key, Kind, Table, format, key, overlay};
 
 pub(crate) static STRAKE: Table = Table {
     name: "strake",
@@ -31,6 +31,13 @@ static KEYS: &[Key] = &[
         "How this machine reboots into an update; the strategy is `coreos.update.reboot_strategy`.",
     )
     .example("{windows: [{start: Thu 04:00, length: 1h}], time_zone: Europe/Berlin}"),
+    key(
+        "overlay",
+        Kind::Map(&overlay::OVERLAY),
+        "The network between containers on different machines; set, it starts the overlay service.",
+    )
+    .default("none, unless `coreos.flannel` is set")
+    .example("{network: 10.5.0.0/16}"),
     key(
         "addresses",
         Kind::Map(&ADDRESSES),

@@ -3,6 +3,7 @@
 
 mod entries;
 mod link;
+mod rules;
 mod socket;
 
 use std::io;
@@ -116,6 +117,15 @@ impl Kernel for Netlink {
 
     fn counters(&mut self, device: &str) -> Result<Option<Counters>, Error> {
         link::counters(self, device)
+    }
+
+    fn load_rules(&mut self, text: &str) -> Result<(), Error> {
+        rules::load(text).map_err(|error| Error::new("load rules of nftables", error))
+    }
+
+    fn rules_generation(&mut self) -> Result<u32, Error> {
+        let generation = rules::generation();
+        generation.map_err(|error| Error::new("tell whether rules were changed", error))
     }
 }
 

@@ -2,6 +2,7 @@
 //! the decoded value of one scalar.
 
 mod host;
+mod overlay;
 mod path;
 mod quantity;
 mod system;
@@ -11,6 +12,7 @@ mod user;
 use crate::problem::{Level, Rule};
 
 pub(crate) use host::*;
+pub(crate) use overlay::*;
 pub(crate) use path::*;
 pub(crate) use quantity::*;
 pub(crate) use system::*;

@@ -1,0 +1,21 @@
+use super::{Key, Kind, Table, format, key};
+
+pub(crate) static OVERLAY: Table = Table {
+    name: "overlay",
+    keys: KEYS,
+};
+
+static KEYS: &[Key] = &[
+    key("network", Kind::Text(&format::OVERLAY_NETWORK), "Addresses of all containers of the cluster. Written into the cluster's store when it has none yet; one that is there holds.").default("what the store has").example("10.5.0.0/16"),
+    key("ipv6_network", Kind::Text(&format::OVERLAY_NETWORK_V6), "The same for IPv6, beside `network` or alone.").default("no IPv6").example("fd00:5::/48"),
+    key("subnet_length", Kind::Integer { min: 2, max: 30 }, "Prefix length of one machine's share of `network`; at least two longer than the network's.").default("24, in a network beyond /22 two more than the network's").example("24"),
+    key("ipv6_subnet_length", Kind::Integer { min: 2, max: 126 }, "The same for `ipv6_network`.").default("64, in a network beyond /62 two more than the network's").example("64"),
+    key("backend", Kind::Choice(&["vxlan", "host-gw"]), "How packets get to other machines: in a tunnel, or by routes where all machines are on one link.").default("vxlan").example("host-gw"),
+    key("vni", Kind::Integer { min: 1, max: 16_777_215 }, "Number of the vxlan network.").default("1").example("7"),
+    key("port", Kind::Integer { min: 1, max: 65_535 }, "UDP port of vxlan.").default("8472").example("4789"),
+    key("mtu", Kind::Integer { min: 1280, max: 65_535 }, "Most bytes of a packet on the uplink, the tunnel's headers included.").default("the uplink's").example("1400"),
+    key("direct_routing", Kind::Flag, "`true` reaches machines on the same link without the tunnel of vxlan.").default("false").example("true"),
+    key("masquerade", Kind::Flag, "`true` gives packets that leave the network the machine's address.").default("true").example("false"),
+    key("interface", Kind::Text(&format::OVERLAY_INTERFACE), "Interface that carries the network, or one of its addresses.").default("the one towards `strake.cluster.seeds`, else the default route's").example("eth1"),
+    key("prefix", Kind::Text(&format::OVERLAY_PREFIX), "Where the network lies in the store.").default("`/coreos.com/network`").example("/coreos.com/network"),
+];
