@@ -221,6 +221,7 @@ fn merge_reboot(weak: &mut Reboot, strong: Reboot) {
     replace(&mut weak.users, strong.users);
     replace(&mut weak.drain, strong.drain);
     replace(&mut weak.budget, strong.budget);
+    replace(&mut weak.fleetlock, strong.fleetlock);
     if !strong.windows.is_empty() {
         weak.windows = strong.windows;
     }

@@ -283,10 +283,10 @@ fn strake_keys_make_the_settings_of_their_services() {
         )],
     );
     makes(
-        "strake: {reboot: {budget: 3, drain: 0s, time_zone: Europe/Berlin, windows: [{start: 'Thu 04:00', length: 1h}]}}",
+        "strake: {reboot: {fleetlock: '10.9.0.11:3333', budget: 3, drain: 0s, time_zone: Europe/Berlin, windows: [{start: 'Thu 04:00', length: 1h}]}}",
         &[(
             "/etc/strake/reboot.json",
-            "{\"budget\":3,\"drain_seconds\":0,\"time_zone\":\"Europe/Berlin\",\
+            "{\"budget\":3,\"drain_seconds\":0,\"fleetlock\":\"10.9.0.11:3333\",\"time_zone\":\"Europe/Berlin\",\
              \"windows\":[{\"length_seconds\":3600,\"start\":\"Thu 04:00\"}]}\n",
         )],
     );

@@ -1,8 +1,12 @@
 //! `strake lock ...`: the cluster's reboot lock.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
 
 use super::output::{Output, columns};
 use super::runtime::on_one_thread;
@@ -10,9 +14,12 @@ use super::store::connect;
 use crate::exit::Exit;
 use crate::lock::keys::Group;
 use crate::lock::semaphore::{Max, Taken};
-use crate::lock::{Claim, Error, Lock, Status, Takeover};
+use crate::lock::{Claim, Error, Lock, Status, Takeover, fleetlock};
+use crate::metrics::{self, Registry};
 use crate::reboot::own;
+use crate::reboot::settings::{Environment, Settings};
 use crate::root::Root;
+use crate::scheduler::service::{until_certified, until_renewed};
 use crate::store::etcd::Etcd;
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +53,12 @@ pub(super) enum Command {
         #[command(flatten)]
         group: GroupArg,
     },
+    /// Let FleetLock clients take and free places over HTTP (run by strake-fleetlock.service)
+    Serve {
+        /// Address and port; strake.reboot.fleetlock's when it is left out
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
+    },
     /// Throw away a value that cannot be read: nobody holds the lock then, and max is 1
     Reset {
         #[command(flatten)]
@@ -72,8 +85,9 @@ impl GroupArg {
 }
 
 pub(super) fn run(command: Command) -> Result<Exit> {
-    on_one_thread(async {
+    on_one_thread(LocalSet::new().run_until(async {
         match command {
+            Command::Serve { listen } => serve(listen).await,
             Command::Status { group, output } => {
                 let status = group.lock().await?.status().await?;
                 output.print(&Shown::from(status.clone()), || table(&status))?;
@@ -117,7 +131,33 @@ pub(super) fn run(command: Command) -> Result<Exit> {
                 Ok(Exit::Done)
             }
         }
-    })?
+    }))?
+}
+
+/// Until the machine has another certificate; the next start uses it.
+async fn serve(listen: Option<SocketAddr>) -> Result<Exit> {
+    let root = Root::new("/");
+    until_certified(&root).await;
+    let settings = Settings::read(&root, &Environment::read())?;
+    let Some(listen) = listen.or(settings.fleetlock) else {
+        eprintln!("strake.reboot.fleetlock is not set, and --listen is not given");
+        return Ok(Exit::BadInput);
+    };
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("listening at {listen}"))?;
+    let store = connect().await?;
+    let figures = Registry::default();
+    let renewed = async {
+        match &settings.store {
+            Some(followed) => until_renewed(&root, followed).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        never = fleetlock::serve(listener, store, figures.clone()) => never,
+        never = metrics::offer(&root, "fleetlock", &figures) => never,
+        () = renewed => Ok(Exit::Done),
+    }
 }
 
 pub(super) fn own_or(id: Option<String>) -> Result<String> {

@@ -5,6 +5,7 @@
 //! requests, crashes and lost answers lets more machines hold it than its max. A store that does
 //! not answer grants nothing.
 
+pub mod fleetlock;
 pub mod keys;
 pub mod semaphore;
 

@@ -1,6 +1,7 @@
 //! How this machine reboots: `update.conf`, `/etc/strake/reboot.json`, and locksmith's variables.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -35,6 +36,8 @@ pub struct Settings {
     /// Machines that a release may fall back on before the cluster refuses it; nothing: by the size
     /// of the cluster.
     pub budget: Option<usize>,
+    /// Where FleetLock clients are served.
+    pub fleetlock: Option<SocketAddr>,
     /// Where the lock is; nothing: this machine stands alone.
     pub store: Option<etcd::Settings>,
 }
@@ -76,6 +79,7 @@ struct File {
     users_seconds: Option<u64>,
     drain_seconds: Option<u64>,
     budget: Option<usize>,
+    fleetlock: Option<SocketAddr>,
 }
 
 /// Locksmith's variables, which `coreos.locksmith` sets for the service.
@@ -160,6 +164,7 @@ impl Settings {
             },
             users: file.users_seconds.map_or(USERS, Duration::from_secs),
             budget: file.budget.map(|budget| budget.max(1)),
+            fleetlock: file.fleetlock,
             drain: file.drain_seconds.map_or(DRAIN, Duration::from_secs),
             store,
         })

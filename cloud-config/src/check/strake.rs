@@ -148,6 +148,7 @@ fn reboot(strake: View<'_>) -> Reboot {
         group: view.string("group"),
         users: view.text("users").and_then(duration),
         drain: view.text("drain").and_then(duration),
+        fleetlock: view.string("fleetlock"),
         budget: view.text("budget").and_then(|text| text.parse().ok()),
     }
 }

@@ -60,6 +60,8 @@ pub struct Reboot {
     pub drain: Option<Duration>,
     /// Machines that a release may fall back on before the cluster refuses it.
     pub budget: Option<u32>,
+    /// Where FleetLock clients are served.
+    pub fleetlock: Option<String>,
 }
 
 /// The network between containers; what is not set is left to the service.

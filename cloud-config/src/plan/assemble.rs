@@ -47,6 +47,9 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     {
         units.push(told(daemon::OVERLAY, Command::Start));
     }
+    if config.strake.reboot.fleetlock.is_some() {
+        units.push(told(daemon::FLEETLOCK, Command::Start));
+    }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {
         hostname: config.hostname.as_deref().map(hostname),

@@ -185,7 +185,11 @@ fn reboot(reboot: &Reboot) -> Option<FileSpec> {
     if !reboot.windows.is_empty() {
         value.insert("windows".into(), windows(&reboot.windows));
     }
-    for (key, text) in [("time_zone", &reboot.time_zone), ("group", &reboot.group)] {
+    for (key, text) in [
+        ("time_zone", &reboot.time_zone),
+        ("group", &reboot.group),
+        ("fleetlock", &reboot.fleetlock),
+    ] {
         if let Some(text) = text {
             value.insert(key.into(), json!(text));
         }

@@ -93,6 +93,7 @@ static REBOOT_KEYS: &[Key] = &[
     key("group", Kind::Text(&format::LINE), "Group of machines that share one lock; before `coreos.locksmith.group`.").default("the group without a name").example("workers"),
     key("users", Kind::Text(&format::DURATION_OR_NONE), "How long users who are logged in are warned and waited for, at most; `0s` is not at all.").default("5m").example("10m"),
     key("drain", Kind::Text(&format::DURATION_OR_NONE), "How long the machine's units may take to go elsewhere, at most; `0s` leaves them until the reboot ends them.").default("5m").example("15m"),
+    key("fleetlock", Kind::Text(&format::LISTEN), "Where this machine serves the reboot lock to FleetLock clients, over HTTP and to whoever reaches it.").default("nowhere").example("\"10.9.0.11:3333\""),
     key("budget", Kind::Integer { min: 1, max: 100_000 }, "Machines that a release may fall back on, from 1 to 100000; then the whole cluster refuses it. The same on all machines.").default("1 below 100 machines, else 2 % of them").example("3"),
 ];
 

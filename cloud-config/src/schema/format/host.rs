@@ -66,6 +66,14 @@ pub(crate) static SEED: Format = format("IP address", "", |text| {
     )
 });
 
+pub(crate) static LISTEN: Format = format("address:port", "", |text| {
+    let usable = |at: std::net::SocketAddr| at.port() >= 1024;
+    ensure(
+        text.parse().is_ok_and(usable),
+        "an IP address and a port from 1024: 10.9.0.11:3333, [fd00::1]:3333",
+    )
+});
+
 pub(crate) static ADDRESS_SOURCE: Format = format("interface name or CIDR", "", |text| {
     let holds = match text.split_once('/') {
         Some((address, length)) => match (address.parse::<IpAddr>(), length.parse::<u8>()) {
