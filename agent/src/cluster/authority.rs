@@ -132,10 +132,6 @@ impl Authority {
         now: SystemTime,
         lifetime: Duration,
     ) -> Result<String, Error> {
-        if now >= self.not_after {
-            return Err(Error::Expired);
-        }
-        let mut request = CertificateSigningRequestParams::from_pem(csr).map_err(Error::Request)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name(role.common_name());
         params.subject_alt_names = addresses.iter().map(|ip| SanType::IpAddress(*ip)).collect();
@@ -145,6 +141,35 @@ impl Authority {
             ExtendedKeyUsagePurpose::ClientAuth,
             ExtendedKeyUsagePurpose::ServerAuth,
         ];
+        self.finish(csr, params, now, lifetime)
+    }
+
+    /// For somebody who is no machine.
+    pub fn sign_user(
+        &self,
+        csr: &str,
+        user: &str,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<String, Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(user);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.finish(csr, params, now, lifetime)
+    }
+
+    fn finish(
+        &self,
+        csr: &str,
+        mut params: CertificateParams,
+        now: SystemTime,
+        lifetime: Duration,
+    ) -> Result<String, Error> {
+        if now >= self.not_after {
+            return Err(Error::Expired);
+        }
+        let mut request = CertificateSigningRequestParams::from_pem(csr).map_err(Error::Request)?;
         params.not_before = date_time_ymd(2025, 1, 1);
         params.not_after = OffsetDateTime::from((now + lifetime).min(self.not_after));
         params.serial_number = Some(serial()?);
@@ -152,6 +177,33 @@ impl Authority {
         request.params = params;
         let signed = request.signed_by(&self.issuer).map_err(Error::Making)?;
         Ok(signed.pem())
+    }
+}
+
+/// What the certificate of somebody who is no machine says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    pub name: String,
+    /// Hexadecimal.
+    pub serial: String,
+    pub not_after: SystemTime,
+}
+
+impl Stranger {
+    pub fn parse(pem: &str) -> Result<Stranger, Error> {
+        Stranger::of_der(&der(pem)?)
+    }
+
+    pub fn of_der(der: &[u8]) -> Result<Stranger, Error> {
+        let (_, parsed) = X509Certificate::from_der(der).map_err(|_| Error::Certificate)?;
+        let name = parsed.subject().iter_common_name().next();
+        let name = name.and_then(|name| name.as_str().ok());
+        let serial = parsed.raw_serial().iter();
+        Ok(Stranger {
+            name: name.ok_or(Error::Certificate)?.to_string(),
+            serial: serial.map(|byte| format!("{byte:02x}")).collect(),
+            not_after: parsed.validity().not_after.to_datetime().into(),
+        })
     }
 }
 

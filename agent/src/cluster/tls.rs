@@ -23,27 +23,36 @@ fn roots(ca: &str) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn pair(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let certificate = der(&identity.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())
-        .map_err(|error| anyhow::anyhow!("reading this machine's key: {error}"))?;
+type Pair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn pair(certificate: &str, key: &str) -> Result<Pair> {
+    let certificate = der(certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| anyhow::anyhow!("reading the certificate's key: {error}"))?;
     Ok((vec![certificate], key))
 }
 
 /// Without an identity: a machine that has yet to get one.
 pub fn client(ca: &str, identity: Option<&Identity>, clock: Clock) -> Result<ClientConfig> {
+    let shown = identity.map(|identity| pair(&identity.certificate, &identity.key));
+    asking(ca, shown.transpose()?, clock)
+}
+
+/// For somebody who is no machine, with certificate and key.
+pub fn user(ca: &str, (certificate, key): (&str, &str), clock: Clock) -> Result<ClientConfig> {
+    asking(ca, Some(pair(certificate, key)?), clock)
+}
+
+fn asking(ca: &str, shown: Option<Pair>, clock: Clock) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_details(Arc::new(default_provider()), Arc::new(clock))
         .with_safe_default_protocol_versions()
         .context("setting up TLS")?
         .with_root_certificates(roots(ca)?);
-    match identity {
+    match shown {
         None => Ok(builder.with_no_client_auth()),
-        Some(identity) => {
-            let (chain, key) = pair(identity)?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .context("using this machine's certificate")
-        }
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .context("using the certificate"),
     }
 }
 
@@ -70,7 +79,7 @@ pub fn server(
         Callers::Certified => verifier.build(),
     };
     let verifier = verifier.context("setting up TLS")?;
-    let (chain, key) = pair(identity)?;
+    let (chain, key) = pair(&identity.certificate, &identity.key)?;
     ServerConfig::builder_with_details(provider, Arc::new(clock))
         .with_safe_default_protocol_versions()
         .context("setting up TLS")?

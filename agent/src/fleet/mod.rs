@@ -4,7 +4,7 @@
 //! Mended where no client could rely on the defect: unknown options are refused with their line
 //! and the nearest name, an unknown state is refused before anything is written, a machine that is
 //! not there is not patched, a trailing slash does no harm. Who may open the socket may do
-//! everything: it belongs to root and the group `core`.
+//! everything: it belongs to root and the group `core`. Over TCP a user has a role.
 
 mod answer;
 mod machines;
@@ -12,7 +12,10 @@ mod page;
 mod remote;
 mod serve;
 mod state;
+mod tcp;
 mod units;
+pub mod users;
 
 pub use remote::CLUSTER;
 pub use serve::{Api, SOCKET, bind, serve};
+pub use tcp::{LISTEN, serve_users};

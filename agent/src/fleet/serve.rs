@@ -26,9 +26,9 @@ use crate::store::Store;
 pub const SOCKET: &str = "/run/fleet.sock";
 /// A unit as JSON is longer than its text.
 const LIMIT: usize = 4 * MAX_BYTES;
-const HEADER: Duration = Duration::from_secs(10);
+pub(super) const HEADER: Duration = Duration::from_secs(10);
 /// Of each error while connections are taken, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// A socket that an earlier start has left is taken away.
 pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener> {
@@ -51,7 +51,7 @@ pub fn bind(path: &Path, group: Option<u32>) -> Result<UnixListener> {
 /// What is served.
 #[derive(Debug, Clone)]
 pub struct Api<S> {
-    store: S,
+    pub(super) store: S,
     /// None: other machines are not asked.
     reach: Option<Reach<S>>,
 }
@@ -98,7 +98,7 @@ async fn connection(stream: UnixStream, api: Api<impl Store>) {
 
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 
-async fn respond(request: Request<Incoming>, api: &Api<impl Store>) -> Response<Body> {
+pub(super) async fn respond(request: Request<Incoming>, api: &Api<impl Store>) -> Response<Body> {
     let asked = remote::parse(request.uri().path());
     let answered = match (asked, &api.reach) {
         (None, Some(reach)) if request.uri().path() == remote::CLUSTER => {

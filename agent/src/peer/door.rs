@@ -49,6 +49,11 @@ impl Door {
         self.ways.as_ref().map(|ways| ways.address)
     }
 
+    /// The machine's certificate, for whatever else it is shown.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.ways.as_ref().map(|ways| &ways.credentials)
+    }
+
     pub fn reach<S: Store>(&self, store: S) -> Reach<S> {
         Reach {
             store,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::agent::{Agent, Doors, Pace};
@@ -12,12 +13,14 @@ use super::engine::{self, Engine};
 use super::facts;
 use super::host::systemd::Systemd;
 use super::machine::Machine;
+use crate::cluster::clock::Clock;
 use crate::cluster::settings::Settings as Cluster;
 use crate::fleet::{self, Api};
 use crate::journal::{Journal, Log};
 use crate::metrics::{self, Registry};
-use crate::peer::Door;
+use crate::peer::{Credentials, Door};
 use crate::root::Root;
+use crate::store::Store;
 use crate::store::etcd::{Etcd, SETTINGS, Settings};
 use crate::store::measured::Measured;
 use crate::systemd::bus::Bus;
@@ -68,6 +71,7 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
         .context("placing the API's socket")?;
     let listener = fleet::bind(&socket, group_of_users(root))?;
     let api = Api::new(store.clone()).reaching(door.reach(store.clone()));
+    let credentials = door.credentials().cloned();
     let bus = Bus::system().await.context("reaching systemd")?;
     let host = Systemd::new(bus, root.clone()).await?;
     let (told, machine) = watch::channel(machine);
@@ -88,7 +92,8 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
     .counted(&figures);
     let engine = Engine::new(store.clone(), &id, engine::Pace::default(), log()).counted(&figures);
     tokio::select! {
-        never = fleet::serve(listener, api) => never,
+        never = fleet::serve(listener, api.clone()) => never,
+        never = over_tcp(root, api, credentials) => never,
         never = agent.run() => never,
         never = engine.run() => never,
         never = metrics::offer(root, "scheduler", &figures) => never,
@@ -99,6 +104,23 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// What does not work is said once; the socket is served all the same.
+async fn over_tcp(root: &Root, api: Api<impl Store>, credentials: Option<Credentials>) -> ! {
+    let address = std::env::var(fleet::LISTEN).unwrap_or_default();
+    let listener = match address.as_str() {
+        "" => std::future::pending().await,
+        address => TcpListener::bind(address).await,
+    };
+    match (listener, credentials) {
+        (Ok(listener), Some(credentials)) => {
+            fleet::serve_users(listener, api, credentials, Clock::load(root)).await
+        }
+        (Ok(_), None) => eprintln!("fleet API: not over TCP: this machine has no certificate"),
+        (Err(error), _) => eprintln!("fleet API: listening at {address}: {error}"),
+    }
+    std::future::pending().await
 }
 
 /// May use the API without being root, as on the original. Read by hand: libc's own way loads

@@ -5,6 +5,7 @@ mod init;
 mod members;
 mod secret;
 mod status;
+mod user;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ pub(super) enum Command {
     /// Join secrets that members accept
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Who may use fleet's API over TCP
+    #[command(subcommand)]
+    User(user::Command),
     /// Write a consistent copy of the whole store to a file
     Backup { file: PathBuf },
     /// Make this member's data anew from a backup; see docs/cluster.md for the order of steps
@@ -63,6 +67,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
         Command::Status { output } => on_one_thread(status::run(output))?,
         Command::Members(command) => on_one_thread(members::run(command))?,
         Command::Secret(command) => on_one_thread(secret::run(command))?,
+        Command::User(command) => on_one_thread(user::run(command))?,
         Command::Backup { file } => on_one_thread(backup::backup(&file))?,
         Command::Restore { file } => on_one_thread(backup::restore(&file))?,
         Command::Defragment { member } => on_one_thread(defragment(member))?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -10,8 +10,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::net::UnixStream;
 
+use super::flags::Flags;
+use super::way::Way;
 use crate::peer::{Report, Wanted};
 use crate::scheduler::text::{Digest, Entry, Text};
 
@@ -20,7 +21,7 @@ const BEYOND: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub(super) struct Client {
-    socket: String,
+    way: Way,
     timeout: Duration,
 }
 
@@ -98,14 +99,9 @@ pub(super) fn options(text: &Text) -> Vec<UnitOption> {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &str, timeout: Duration) -> Result<Client> {
-        let Some(socket) = endpoint.strip_prefix("unix://") else {
-            bail!(
-                "--endpoint {endpoint}: the API is at a unix socket, such as unix:///var/run/fleet.sock"
-            );
-        };
+    pub(super) fn new(flags: &Flags, timeout: Duration) -> Result<Client> {
         Ok(Client {
-            socket: socket.trim_start_matches("domain-sock").to_string(),
+            way: Way::of(flags)?,
             timeout,
         })
     }
@@ -126,13 +122,7 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: String) -> Result<Response<Incoming>> {
-        let stream = UnixStream::connect(&self.socket).await;
-        let stream = stream.with_context(|| {
-            format!(
-                "connecting to {}: does strake-scheduler.service run?",
-                self.socket
-            )
-        })?;
+        let stream = self.way.connect().await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

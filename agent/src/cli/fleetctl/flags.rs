@@ -30,17 +30,9 @@ pub(super) const FLAGS: [(&str, Option<&str>, &str); 28] = [
     ),
     ("driver", Some("API"), "taken; there is the API only"),
     ("etcd-key-prefix", Some(""), "taken and not needed"),
-    ("ca-file", Some(""), "taken and not needed at a unix socket"),
-    (
-        "cert-file",
-        Some(""),
-        "taken and not needed at a unix socket",
-    ),
-    (
-        "key-file",
-        Some(""),
-        "taken and not needed at a unix socket",
-    ),
+    ("ca-file", Some(""), "the cluster's authority, for https"),
+    ("cert-file", Some(""), "your certificate, for https"),
+    ("key-file", Some(""), "its key, for https"),
     (
         "tunnel",
         Some(""),

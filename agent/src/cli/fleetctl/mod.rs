@@ -9,6 +9,7 @@ mod flags;
 mod list;
 mod orders;
 mod remote;
+mod way;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub(super) fn run(arguments: &[OsString]) -> Result<Exit> {
     let seconds = flags
         .number("request-timeout")
         .map_err(anyhow::Error::msg)?;
-    let client = Client::new(flags.value("endpoint"), Duration::from_secs(seconds))?;
+    let client = Client::new(&flags, Duration::from_secs(seconds))?;
     on_one_thread(async {
         match verb.as_str() {
             "list-units" => list::units(&client, &flags).await,
