@@ -285,6 +285,101 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
     .await;
 }
 
+#[tokio::test]
+async fn machines_on_one_link_need_no_tunnel() {
+    let config = json!({"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}});
+    let Some(net) = Net::new(config).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let wanted = |own: usize, there: &[usize]| {
+        let others = there.iter().filter(|other| **other != own);
+        let mut lines: Vec<String> = others
+            .map(|other| {
+                let subnet = leases[*other].subnets.v4.expect("IPv4");
+                format!("{subnet} via {} dev eth0", nodes_address(*other))
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let all: Vec<&Node> = nodes.iter().collect();
+    for own in 0..3 {
+        until("there is a route to each", &all, async || {
+            let has = all[own].routes("-4");
+            (has == wanted(own, &[0, 1, 2]))
+                .then_some(())
+                .ok_or(format!("{has:#?}"))
+        })
+        .await;
+    }
+    let sockets = [0, 1].map(|index| nodes[index].container(&leases[index]));
+    answers(&sockets[0], &sockets[1]).expect("an answer");
+    // Gone while nobody looked.
+    nodes[0].kill();
+    nodes[2].kill();
+    let store = net.etcd.store().await;
+    let entries = net.leases().await;
+    let gone = entries
+        .iter()
+        .find(|entry| lease_of(entry).is_some_and(|lease| lease.subnets == leases[2].subnets));
+    let term = gone.and_then(|entry| entry.lease).expect("a lease object");
+    strake_agent::store::Store::revoke(&store, term)
+        .await
+        .expect("revoked");
+    nodes[0].start();
+    until("the stale route goes", &[&nodes[0]], async || {
+        let has = nodes[0].routes("-4");
+        (has == wanted(0, &[0, 1]))
+            .then_some(())
+            .ok_or(format!("{has:#?}"))
+    })
+    .await;
+}
+
+fn nodes_address(index: usize) -> String {
+    format!("192.168.77.{}", index + 1)
+}
+
+#[tokio::test]
+async fn both_families_have_a_tunnel_of_their_own() {
+    let config = json!({
+        "EnableIPv6": true,
+        "Network": "10.5.0.0/16",
+        "IPv6Network": "fd00:5::/48",
+        "Backend": {"Type": "vxlan"},
+    });
+    let Some(net) = Net::new(config).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let nodes: Vec<&Node> = nodes.iter().collect();
+    all_know_all(&nodes, &leases).await;
+    let v6 = |index: usize| leases[index].subnets.v6.expect("IPv6");
+    let four = [0, 1].map(|index: usize| nodes[index].container(&leases[index]));
+    let six = [0, 1].map(|index| nodes[index].container_in(v6(index)));
+    until("containers reach each other in both", &nodes, async || {
+        answers(&four[0], &four[1])?;
+        answers(&six[0], &six[1])
+    })
+    .await;
+    let (other, first) = (v6(1), v6(1).address());
+    let routes = nodes[0].routes("-6");
+    let wanted = format!("{other} via {first} dev flannel-v6.1");
+    assert!(
+        routes.len() == 1 && routes[0].starts_with(&wanted),
+        "{routes:?}"
+    );
+    let env = fs::read_to_string(nodes[0].path("run/flannel/subnet.env")).expect("subnet.env");
+    assert!(env.contains("FLANNEL_MTU=1430\n"), "{env}");
+    let status = nodes[0].status();
+    assert_eq!(status["problems"], json!({}), "{status}");
+}
+
 /// Who a packet from there seems to come from.
 fn seen_from(from: &UdpSocket, at: &UdpSocket) -> Result<IpAddr, String> {
     let error = |error: std::io::Error| error.to_string();

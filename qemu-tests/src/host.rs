@@ -31,7 +31,7 @@ pub enum Who {
     NotRoot,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 10] = [
     Need {
         package: "mmdebstrap",
         sign: Sign::Program("mmdebstrap"),
@@ -66,6 +66,24 @@ const NEEDS: [Need; 7] = [
         package: "libc6-dev",
         sign: Sign::File("/usr/include/stdio.h"),
         purpose: "links programs",
+        who: Who::Everyone,
+    },
+    Need {
+        package: "iproute2",
+        sign: Sign::Program("ip"),
+        purpose: "makes the overlay network's tests their machines",
+        who: Who::Everyone,
+    },
+    Need {
+        package: "nftables",
+        sign: Sign::Program("nft"),
+        purpose: "proves the overlay network's masquerading",
+        who: Who::Everyone,
+    },
+    Need {
+        package: "iperf3",
+        sign: Sign::Program("iperf3"),
+        purpose: "measures the overlay network",
         who: Who::Everyone,
     },
     Need {

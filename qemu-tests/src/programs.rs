@@ -28,7 +28,15 @@ pub fn publisher(workspace: &Workspace) -> Result<PathBuf> {
 
 /// The load of `cargo lab bench scheduler`.
 pub fn scheduler_load(workspace: &Workspace) -> Result<PathBuf> {
-    let name = "scheduler_load";
+    example(workspace, "scheduler_load")
+}
+
+/// The load of `cargo lab bench overlay`.
+pub fn overlay_load(workspace: &Workspace) -> Result<PathBuf> {
+    example(workspace, "overlay_load")
+}
+
+fn example(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let mut command = command(workspace);
     run_visibly(command.args(["--package", "strake-agent", "--example", name]))?;
     Ok(workspace.program("examples").join(name))

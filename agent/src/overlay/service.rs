@@ -103,27 +103,12 @@ pub(super) struct Joined {
 
 impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     pub async fn run(&mut self) -> Result<()> {
-        self.forward()?;
         let mut first = true;
         loop {
             let joined = self.join(std::mem::take(&mut first)).await;
             let why = self.hold(joined).await;
             eprintln!("strake: overlay: {why}: joining anew");
         }
-    }
-
-    /// Packets of containers are forwarded; docker, which would turn it on, would also begin to
-    /// drop all that is not its own.
-    fn forward(&self) -> Result<()> {
-        if !self.root.is_machine() {
-            return Ok(());
-        }
-        let path = "/proc/sys/net/ipv4/ip_forward";
-        let now = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
-        if now.trim() != "1" {
-            std::fs::write(path, "1").with_context(|| format!("writing {path}"))?;
-        }
-        Ok(())
     }
 
     async fn join(&mut self, first: bool) -> Joined {
@@ -271,6 +256,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
 
     /// The devices are there, up and addressed afterwards.
     fn set_up(&mut self, config: &Config, uplink: &Uplink, lease: &Lease) -> Result<Place> {
+        for (family, _) in config.families() {
+            forward(family)?;
+        }
         let mut place = Place {
             networks: config.networks(),
             uplink: uplink.index,
@@ -375,6 +363,20 @@ pub(super) fn public_addresses(lease: &Lease) -> Vec<String> {
     let both = [Family::V4, Family::V6].into_iter();
     let addresses = both.filter_map(|family| lease.public(family));
     addresses.map(|address| address.to_string()).collect()
+}
+
+/// Packets of containers are forwarded; docker, which would turn it on, would also begin to drop
+/// all that is not its own.
+fn forward(family: Family) -> Result<()> {
+    let path = match family {
+        Family::V4 => "/proc/sys/net/ipv4/ip_forward",
+        Family::V6 => "/proc/sys/net/ipv6/conf/all/forwarding",
+    };
+    let now = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
+    if now.trim() != "1" {
+        std::fs::write(path, "1").with_context(|| format!("writing {path}"))?;
+    }
+    Ok(())
 }
 
 fn chance() -> u128 {

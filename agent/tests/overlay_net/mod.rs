@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
+use strake_agent::overlay::cidr::Cidr;
 use strake_agent::overlay::lease::Lease;
 use strake_agent::store::{Entry, read_all};
 use tempfile::TempDir;
@@ -118,6 +119,7 @@ impl Net {
         node.must("link set lo up");
         node.must("link set eth0 up");
         node.must(&format!("address add {}/24 dev eth0", node.address()));
+        node.must(&format!("address add fd77::{number}/64 dev eth0 nodad"));
         node
     }
 
@@ -254,11 +256,23 @@ impl Node {
         lines
     }
 
+    pub(crate) fn routes(&self, family: &str) -> Vec<String> {
+        let all = self.must(&format!("{family} route show proto 91"));
+        let mut lines: Vec<String> = all.lines().map(|line| line.trim().to_string()).collect();
+        lines.sort();
+        lines
+    }
+
     /// A socket of a container: at the first address of the machine's subnet.
     pub(crate) fn container(&self, lease: &Lease) -> UdpSocket {
-        let address = lease.subnets.v4.expect("IPv4").host(1);
+        self.container_in(lease.subnets.v4.expect("IPv4"))
+    }
+
+    pub(crate) fn container_in(&self, subnet: Cidr) -> UdpSocket {
+        let address = subnet.host(1);
+        let added = Cidr::single(address);
         // There already when the machine has had one before.
-        let _ = ip(&format!("-n {} address add {address}/32 dev lo", self.name));
+        let _ = ip(&format!("-n {} address add {added} dev lo", self.name));
         self.socket(address)
     }
 

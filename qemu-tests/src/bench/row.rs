@@ -79,6 +79,12 @@ impl Row {
         self
     }
 
+    pub fn ratio_at_least(mut self, bar: f64) -> Self {
+        self.bar = Some(format!("ratio at least {bar}"));
+        self.holds = self.ratio.map(|ratio| ratio >= bar);
+        self
+    }
+
     fn number(&self) -> Option<f64> {
         self.value.as_f64()
     }

@@ -27,6 +27,8 @@ enum Bench {
     Build,
     /// Checking and applying cloud-configs, against cloud-init
     Config,
+    /// The overlay network between namespaces, against a vxlan made by hand (as root)
+    Overlay,
     /// Units through a real etcd, with machines simulated up to 10,000
     Scheduler,
     /// Bytes and work of updates, against casync, zchunk, xdelta3, RAUC and zstd
@@ -54,6 +56,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         Bench::Boot => bench::boot(&site)?,
         Bench::Build => bench::build(&site)?,
         Bench::Config => bench::config(&site)?,
+        Bench::Overlay => bench::overlay(&site)?,
         Bench::Scheduler => bench::scheduler(&site)?,
         Bench::Update => bench::update(&site)?,
     };

@@ -1,0 +1,84 @@
+//! Bytes a second between containers of two machines, and the same through a vxlan made by hand
+//! between two others.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::Site;
+use crate::net::{Net, Node, Process, ip};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// In turn, so that a busy moment of the host meets both.
+const RUNS: usize = 5;
+
+pub(crate) fn run(site: &Site) -> Result<Value> {
+    let net = Net::new(site)?;
+    let nodes = (0..4).map(|number| net.node(number));
+    let nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
+    let [one, two, left, right] = nodes.as_slice() else {
+        anyhow::bail!("four machines were made");
+    };
+    let _services = [one.start(86_400)?, two.start(86_400)?];
+    let own = [one.subnet()?, two.subnet()?];
+    for (node, address) in [one, two].iter().zip(&own) {
+        ip(&format!("-n {} address add {address}/32 dev lo", node.name))?;
+    }
+    by_hand(left, right, "10.6.1.1", "10.6.2.1")?;
+    by_hand(right, left, "10.6.2.1", "10.6.1.1")?;
+    let (mut overlay, mut hand) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        overlay.push(measure(one, two, &own[0], &own[1], site.seconds)?);
+        hand.push(measure(left, right, "10.6.1.1", "10.6.2.1", site.seconds)?);
+    }
+    Ok(json!({
+        "overlay_gbits": median(&mut overlay),
+        "by_hand_gbits": median(&mut hand),
+        "runs": RUNS,
+    }))
+}
+
+/// As a person would set it up, with the overlay's MTU.
+fn by_hand(node: &Node, peer: &Node, own: &str, theirs: &str) -> Result<()> {
+    let (name, local, remote) = (&node.name, node.address(), peer.address());
+    ip(&format!(
+        "-n {name} link add vx0 mtu 1450 type vxlan id 9 dev eth0 dstport 8472 local {local} \
+         remote {remote} nolearning"
+    ))?;
+    ip(&format!("-n {name} link set vx0 up"))?;
+    ip(&format!("-n {name} address add {own}/32 dev lo"))?;
+    ip(&format!(
+        "-n {name} route add {theirs}/32 dev vx0 src {own}"
+    ))
+}
+
+/// Gigabits a second.
+fn measure(from: &Node, to: &Node, own: &str, there: &str, seconds: u64) -> Result<f64> {
+    let server = Process::start(
+        to.command("iperf3")
+            .args(["--server", "--one-off", "--bind", there])
+            .stdout(Stdio::null()),
+    )?;
+    let start = Instant::now();
+    let told = loop {
+        let mut client: Command = from.command("iperf3");
+        client.args(["--client", there, "--bind", own, "--json", "--time"]);
+        let done = client.arg(seconds.to_string()).output()?;
+        if done.status.success() {
+            break done.stdout;
+        }
+        let told = String::from_utf8_lossy(&done.stdout);
+        ensure!(start.elapsed() < LIMIT, "iperf3: {told}");
+    };
+    drop(server);
+    let told: Value = serde_json::from_slice(&told).context("understanding iperf3")?;
+    let bits = &told["end"]["sum_received"]["bits_per_second"];
+    Ok(bits.as_f64().context("iperf3 tells no figure")? / 1e9)
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,134 @@
+//! The overlay network between namespaces of this host, with a real etcd and the kernel's own
+//! vxlan, and its reconciler with many leases.
+//!
+//! All machines share this host's processors: the more there are, the more each waits for them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::boot::describe;
+use super::{Row, Site, Summary};
+use crate::programs;
+use crate::tools::run;
+
+const SIZES: [usize; 3] = [10, 50, 200];
+const LEASES: [usize; 2] = [1_000, 10_000];
+const BY_HAND: &str = "vxlan made by hand";
+
+pub fn overlay(site: &Site<'_>) -> Result<Vec<Row>> {
+    let progress = site.progress;
+    let load = progress.stage("load", || programs::overlay_load(site.workspace))?;
+    let bench = Bench { site, load };
+    let mut rows = vec![Row::machine(&describe())];
+    rows.push(progress.stage("throughput", || bench.throughput())?);
+    for size in SIZES {
+        let name = format!("{size} machines");
+        rows.extend(progress.stage(&name, || bench.machines(size))?);
+    }
+    rows.extend(progress.stage("leases", || bench.leases())?);
+    Ok(rows)
+}
+
+struct Bench<'a> {
+    site: &'a Site<'a>,
+    load: PathBuf,
+}
+
+impl Bench<'_> {
+    fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let told = run(Command::new(&self.load).args(arguments))?;
+        let told = serde_json::from_str(&told);
+        told.with_context(|| format!("understanding what {} told", arguments[0]))
+    }
+
+    /// In namespaces: with the programs of the image and of the tools tree.
+    fn ask_in_net(&self, command: &str, more: &[&str]) -> Result<Value> {
+        let strake = self.site.workspace.program("strake");
+        let strake = strake.to_str().context("the path is not UTF-8")?;
+        let etcd = self.site.tools.command("etcd");
+        let mut arguments = vec![command, "--strake", strake];
+        arguments.extend(more);
+        arguments.push("--");
+        let parts = std::iter::once(etcd.get_program()).chain(etcd.get_args());
+        let parts: Option<Vec<&str>> = parts.map(|part| part.to_str()).collect();
+        arguments.extend(parts.context("the path is not UTF-8")?);
+        self.ask(&arguments)
+    }
+
+    fn throughput(&self) -> Result<Row> {
+        let told = self.ask_in_net("throughput", &[])?;
+        let own = number(&told, "/overlay_gbits")?;
+        let hand = number(&told, "/by_hand_gbits")?;
+        let row = Row::new("iperf3 between containers, one stream", own, "Gbit/s");
+        Ok(row.against(BY_HAND, hand).ratio_at_least(0.98))
+    }
+
+    fn machines(&self, size: usize) -> Result<Vec<Row>> {
+        let names = [
+            (
+                "/all_at_once_seconds",
+                "all join at once, until all know all",
+            ),
+            (
+                "/join_seconds/median",
+                "a join, until another routes to it, median",
+            ),
+            ("/join_seconds/p99", "the same, p99"),
+            (
+                "/leave_after_expiry_seconds/p99",
+                "a lease's end, until a route is gone, p99",
+            ),
+        ];
+        // With many machines one run of ten joins is enough, and takes minutes.
+        let runs = if size > 50 { 1 } else { self.site.runs };
+        let mut summaries = vec![Summary::default(); names.len()];
+        let mut rest = Summary::default();
+        for _ in 0..runs {
+            let told = self.ask_in_net("join", &["--machines", &size.to_string()])?;
+            for ((pointer, _), summary) in names.iter().zip(&mut summaries) {
+                summary.add(number(&told, pointer)?);
+            }
+            rest.add(number(&told, "/cpu_percent_at_rest")?);
+        }
+        let mut rows = Vec::new();
+        for ((pointer, name), summary) in names.iter().zip(summaries) {
+            let row = Row::new(&format!("{size} machines: {name}"), summary.median(), "s");
+            rows.push(match pointer.ends_with("p99") && size == SIZES[2] {
+                true => row.at_most(1.0),
+                false => row,
+            });
+        }
+        let name = format!("{size} machines: processor of one at rest");
+        rows.push(Row::new(&name, rest.median(), "%").at_most(0.1));
+        Ok(rows)
+    }
+
+    fn leases(&self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for leases in LEASES {
+            let (mut all, mut one) = (Summary::default(), Summary::default());
+            for _ in 0..self.site.runs {
+                let told = self.ask(&["reconcile", "--leases", &leases.to_string()])?;
+                all.add(number(&told, "/all_seconds")?);
+                one.add(number(&told, "/one_more_seconds")?);
+            }
+            let name = format!("{leases} leases through the service, no kernel");
+            let bar = leases as f64 / 1000.0;
+            rows.push(Row::new(&name, all.median(), "s").at_most(bar));
+            rows.push(Row::new(
+                &format!("{leases} leases: one more"),
+                one.median(),
+                "s",
+            ));
+        }
+        Ok(rows)
+    }
+}
+
+fn number(told: &Value, pointer: &str) -> Result<f64> {
+    let value = told.pointer(pointer).and_then(Value::as_f64);
+    value.with_context(|| format!("no {pointer} in {told}"))
+}
