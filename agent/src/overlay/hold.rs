@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::answer::{answer, asked};
 use super::desired::{Verdict, desired, overlapping};
 use super::kernel::Kernel;
 use super::lease::Lease;
@@ -55,6 +57,7 @@ enum Woken {
     Compare,
     Renew,
     Status,
+    Asked(usize, usize, SocketAddr),
 }
 
 impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
@@ -68,12 +71,16 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let mut compare = Due::after(self.pace.compare);
         let mut renew = Due::after(self.pace.renew());
         let mut status = Due(Instant::now());
+        let mut buffer = vec![0; usize::from(u16::MAX)];
         loop {
             let woken = tokio::select! {
                 event = next(&mut followed.watch) => Woken::Store(event),
                 () = sleep_until(followed.again.0), if followed.watch.is_none() => Woken::ReadAgain,
                 () = sleep_until(compare.0) => Woken::Compare,
                 () = sleep_until(renew.0) => Woken::Renew,
+                (door, length, from) = asked(&joined.doors, &mut buffer) => {
+                    Woken::Asked(door, length, from)
+                }
                 () = sleep_until(status.0), if self.report.is_news() => Woken::Status,
             };
             let over = match woken {
@@ -87,6 +94,10 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                     let (over, wait) = self.renew(&joined).await;
                     renew = Due::after(wait);
                     over
+                }
+                Woken::Asked(door, length, from) => {
+                    answer(&mut joined, door, &buffer[..length], from);
+                    None
                 }
                 Woken::Status => {
                     status = Due::after(STATUS_EVERY);
@@ -287,12 +298,15 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     }
 
     /// The kernel as the leases say.
-    fn bring_about(&mut self, joined: &Joined, followed: &Followed) {
+    fn bring_about(&mut self, joined: &mut Joined, followed: &Followed) {
         let readable = followed.leases.iter();
         let peers: BTreeMap<String, Lease> = readable
             .filter_map(|(key, lease)| Some((key.clone(), lease.clone().ok()?)))
             .collect();
         let wanted = desired(&joined.config, &joined.own, &peers);
+        let of_both = |lease: &Lease| [lease.subnets.v4, lease.subnets.v6];
+        let subnets = peers.values().flat_map(of_both).flatten();
+        joined.peers = subnets.map(|subnet| subnet.address()).collect();
         let place = &joined.place;
         let done = self.kernel.observe(place).and_then(|observed| {
             let todo = changes(&observed, &wanted.state);
@@ -339,6 +353,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                 (Ok(_), _) => (PeerWay::Tunnel, None),
             };
             Peer {
+                subnets: lease.as_ref().ok().map(|lease| lease.subnets),
                 subnet: lease
                     .as_ref()
                     .map_or_else(|_| key.clone(), |lease| lease.subnets.to_string()),

@@ -2,11 +2,13 @@
 //! others. Contract and JSON are flannel's, so that both can share a network.
 //!
 //! Pure: `cidr`, `mac`, `config`, `lease`, `allocate`, `desired`, `state`, `place`,
-//! `rules`, `runtime`. `client`
+//! `probe`, `rules`, `runtime`. `client`
 //! holds the machine's lease in the store, `netlink` is the only one that talks to the kernel,
 //! `service` brings both together. Nothing is ever removed because the store does not answer.
 
 pub mod allocate;
+mod answer;
+pub mod check;
 pub mod cidr;
 pub mod client;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod mac;
 pub mod netlink;
 pub mod notify;
 pub mod place;
+pub mod probe;
 pub mod record;
 pub mod report;
 pub mod restart;

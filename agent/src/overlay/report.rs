@@ -55,7 +55,9 @@ impl State {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
+    /// As it is shown; the key where there is no subnet in it.
     pub subnet: String,
+    pub subnets: Option<Subnets>,
     pub public_addresses: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,

@@ -4,12 +4,13 @@
 //! uplink is another one, and then the machine joins anew. What the kernel has stays as it is
 //! through all of it: only a list of leases, read whole, ever removes an entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::client::{Client, Held, Origin};
@@ -18,6 +19,7 @@ use super::desired::Own;
 use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
 use super::lease::{Lease, Subnets};
 use super::place;
+use super::probe::{PORT, Responder};
 use super::record::Record;
 use super::report::{Report, State};
 use super::rules;
@@ -99,6 +101,11 @@ pub(super) struct Joined {
     pub(super) own: Own,
     pub(super) tunnels: Vec<(Family, Tunnel)>,
     pub(super) place: Place,
+    /// Where peers' checks are answered.
+    pub(super) doors: Vec<UdpSocket>,
+    pub(super) responder: Responder,
+    /// The tunnel's addresses of machines with a lease.
+    pub(super) peers: BTreeSet<IpAddr>,
 }
 
 impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
@@ -208,6 +215,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             restarted.context("restarting what runs containers, for another subnet")?;
         }
         Ok(Joined {
+            doors: self.open_doors(&tunnels).await,
+            responder: Responder::default(),
+            peers: BTreeSet::new(),
             own: Own {
                 lease: held.lease.clone(),
                 links: uplink.addresses.iter().map(|(_, link)| *link).collect(),
@@ -269,6 +279,20 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             place.tunnels.push((family, index));
         }
         Ok(place)
+    }
+
+    /// Without them only `strake overlay check` of others finds this machine silent.
+    async fn open_doors(&mut self, tunnels: &[(Family, Tunnel)]) -> Vec<UdpSocket> {
+        let mut doors = Vec::new();
+        let mut problem = None;
+        for (_, tunnel) in tunnels {
+            match UdpSocket::bind((tunnel.address, PORT)).await {
+                Ok(door) => doors.push(door),
+                Err(error) => problem = Some(format!("{}:{PORT}: {error}", tunnel.address)),
+            }
+        }
+        self.report.problem("answering checks", problem);
+        doors
     }
 
     pub(super) fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<u32> {

@@ -226,6 +226,23 @@ impl Node {
         serde_json::from_slice(&done.stdout).unwrap_or_default()
     }
 
+    /// Exit code, and each finding's fault.
+    pub(crate) fn check(&self) -> (Option<i32>, Vec<Value>) {
+        let done = self
+            .strake(&["check", "-o", "json"])
+            .output()
+            .expect("strake");
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+        let findings = told.as_array().cloned().unwrap_or_default();
+        let faults = findings.iter().map(|finding| finding["fault"].clone());
+        (done.status.code(), faults.collect())
+    }
+
+    pub(crate) fn check_table(&self) -> String {
+        let done = self.strake(&["check"]).output().expect("strake");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
     pub(crate) fn table(&self) -> String {
         let done = self.strake(&["status"]).output().expect("strake");
         String::from_utf8_lossy(&done.stdout).into_owned()

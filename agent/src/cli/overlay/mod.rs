@@ -1,5 +1,7 @@
 //! `strake overlay ...`
 
+mod check;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -40,6 +42,14 @@ pub(super) enum Command {
     },
     /// Write the network's config into the store. Exit code 3: there is one already
     Init(Init),
+    /// Ask every peer through the tunnel, both ways and with packets of full size, and name what is
+    /// wrong. Exit code 1: something is; 3: there is nobody to ask
+    Check {
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Backend, subnet, peers and what is wrong
     Status {
         #[command(flatten)]
@@ -73,6 +83,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Init(init) => on_one_thread(init.run())?,
+        Command::Check { root, output } => check::run(&root.root(), output),
         Command::Status { root, output } => status(&root.root(), output),
     }
 }
@@ -171,12 +182,19 @@ struct Shown {
     counters: Vec<(String, Counters)>,
 }
 
-fn status(root: &Root, output: Output) -> Result<Exit> {
+/// Nothing where the service has told nothing, which is said.
+fn load(root: &Root) -> Result<Option<Status>> {
     let status = Status::load(root).context("reading the service's status")?;
-    let Some(status) = status else {
+    if status.is_none() {
         eprintln!(
             "strake: the overlay network is not in use here: strake-overlay.service has told nothing since the boot"
         );
+    }
+    Ok(status)
+}
+
+fn status(root: &Root, output: Output) -> Result<Exit> {
+    let Some(status) = load(root)? else {
         return Ok(Exit::NothingToDo);
     };
     let mut counters = Vec::new();
