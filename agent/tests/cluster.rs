@@ -3,6 +3,7 @@
 
 mod etcd;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -14,6 +15,8 @@ use strake_agent::cluster::launch::Launch;
 use strake_agent::cluster::report::{Report, Standing, look};
 use strake_agent::cluster::secret::JoinSecret;
 use strake_agent::cluster::{backup, upkeep};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 use tokio::task::LocalSet;
 
 async fn report(machine: &Machine) -> Result<Report> {
@@ -38,6 +41,18 @@ async fn formed(machine: &Machine, count: usize) -> Report {
         Ok(report)
     })
     .await
+}
+
+/// What the service tells to Prometheus.
+async fn figures(machine: &Machine) -> String {
+    let socket = Path::new("/run/strake/metrics/cluster.sock");
+    let socket = machine.place.root.locate(socket).expect("a path");
+    let mut stream = UnixStream::connect(socket).await.expect("connected");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer
 }
 
 async fn founded(config: &Config, etcd: &[String], lifetime: Option<Duration>) -> Vec<Machine> {
@@ -218,6 +233,19 @@ async fn certificates_are_renewed_while_the_cluster_serves() {
             formed(&machines[0], 3).await;
             let mut store = client.store(&config.addresses[..3]).await.expect("a store");
             store.shut_out(config.addresses[7]).await.expect("a key");
+            for (machine, member) in [(&machines[0], 1), (&client, 0)] {
+                let told = figures(machine).await;
+                for line in [
+                    "strake_cluster_certified 1".to_string(),
+                    format!("strake_cluster_member {member}"),
+                    format!("strake_cluster_etcd_formed {member}"),
+                    "strake_cluster_renewals_total{result=\"failed\"} 0".to_string(),
+                ] {
+                    assert!(told.lines().any(|told| told == line), "{line}: {told}");
+                }
+                let none = "strake_cluster_renewals_total{result=\"done\"} 0";
+                assert!(!told.contains(none), "{told}");
+            }
         })
         .await;
 }

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod backup;
 pub mod clock;
 pub mod environment;
+mod figures;
 pub mod founding;
 pub mod identity;
 pub mod join;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::authority::{Authority, Request, Role};
 use super::clock::Clock;
+use super::figures::Figures;
 use super::identity::{self, Identity};
 use super::join::{self, Caller};
 use super::launch::Launch;
@@ -21,6 +22,7 @@ use super::serve::{self, Desk};
 use super::settings::Settings;
 use super::wire::Granted;
 use super::{JOIN_PORT, upkeep};
+use crate::metrics::{self, Registry};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -32,6 +34,15 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Ends when the settings or the machine's role changed: the next run begins with the new ones.
 pub async fn run(place: &Place, launch: &impl Launch) -> Result<()> {
+    let registry = Registry::default();
+    let figures = Figures::new(&registry);
+    tokio::select! {
+        never = metrics::offer(&place.root, "cluster", &registry) => never,
+        ended = counted(place, launch, &figures) => ended,
+    }
+}
+
+async fn counted(place: &Place, launch: &impl Launch, figures: &Figures) -> Result<()> {
     let settings = Settings::load(&place.root)?;
     let own = settings.own_seed(&place.addresses()?);
     let clock = Clock::load(&place.root);
@@ -41,12 +52,14 @@ pub async fn run(place: &Place, launch: &impl Launch) -> Result<()> {
         own,
         clock,
         authority: None,
+        figures,
     };
     if own.is_some() {
         machine.authority = identity::authority(&place.root, &settings)?;
     }
     let first = machine.first().await?;
     first.install(place, &settings)?;
+    figures.certified(&first.leaf);
     eprintln!(
         "strake cluster: this machine is a {}",
         first.leaf.role.common_name()
@@ -83,16 +96,18 @@ pub async fn run(place: &Place, launch: &impl Launch) -> Result<()> {
     tokio::select! {
         ended = serve::serve(listener, Arc::new(desk)) => ended,
         ended = machine.stay(&sender) => ended,
-        () = keep_up(&member) => Ok(()),
+        () = keep_up(&member, figures) => Ok(()),
     }
 }
 
 /// etcd is brought up whenever it is not.
-async fn keep_up(member: &Member<'_, impl Launch>) {
+async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
     let mut last = String::new();
     let mut looked = Instant::now();
     loop {
-        let (wait, told) = match member.step().await {
+        let step = member.step().await;
+        figures.formed(usize::from(matches!(step, Ok(Step::Formed))));
+        let (wait, told) = match step {
             Ok(Step::Formed) => (STEADY, "etcd is a member of the cluster".to_string()),
             Ok(Step::Running) => (SOON, "etcd runs; the cluster has no leader yet".to_string()),
             Ok(Step::Started) => (SOON, "etcd is started".to_string()),
@@ -124,6 +139,7 @@ struct Machine<'a> {
     own: Option<IpAddr>,
     clock: Clock,
     authority: Option<Authority>,
+    figures: &'a Figures,
 }
 
 impl Machine<'_> {
@@ -258,11 +274,16 @@ impl Machine<'_> {
             };
             match renewed {
                 Ok(fresh) => {
+                    self.figures.renewed.inc();
+                    self.figures.certified(&fresh.leaf);
                     fresh.install(self.place, self.settings)?;
                     eprintln!("strake cluster: the certificate was renewed");
                     identity.send_replace(fresh);
                 }
-                Err(error) => eprintln!("strake cluster: renewing the certificate: {error:#}"),
+                Err(error) => {
+                    self.figures.not_renewed.inc();
+                    eprintln!("strake cluster: renewing the certificate: {error:#}");
+                }
             }
         }
     }
