@@ -70,6 +70,7 @@ async fn obey(store: Etcd, id: MachineId) {
                     load: "loaded".to_string(),
                     active,
                     sub: sub.to_string(),
+                    run: 0,
                     started: launched,
                     problem: None,
                 };

@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use strake_agent::scheduler::engine::{Engine, Pace};
-use strake_agent::scheduler::keys::{self, Desired, Observed, Seen, State};
+use strake_agent::scheduler::keys::{self, Desired, Done, Ended, Observed, Seen, State};
 use strake_agent::scheduler::machine::{Machine, MachineId};
 use strake_agent::store::etcd::Etcd;
 use strake_agent::store::{Store, Transaction, Write};
@@ -48,6 +48,10 @@ async fn put(store: &Etcd, key: String, value: &impl serde::Serialize) {
 
 /// The machine's desired value when it has as many units, or none of them.
 async fn desired(store: &Etcd, id: &MachineId, units: usize) -> Desired {
+    desired_when(store, id, |desired| desired.units.len() == units).await
+}
+
+async fn desired_when(store: &Etcd, id: &MachineId, is_so: impl Fn(&Desired) -> bool) -> Desired {
     let waiting = async {
         let mut watch = store.watch(&keys::desired(id), 1).await.expect("watch");
         loop {
@@ -56,7 +60,7 @@ async fn desired(store: &Etcd, id: &MachineId, units: usize) -> Desired {
                     let desired: Desired = serde_json::from_slice(&entry.value).expect("desired");
                     let now = store.read(&keys::desired(id)).await.expect("answer");
                     let latest = now.is_some_and(|now| now.modified == entry.modified);
-                    if latest && desired.units.len() == units {
+                    if latest && is_so(&desired) {
                         return desired;
                     }
                 }
@@ -101,6 +105,7 @@ async fn a_unit_goes_from_its_file_to_a_machine() {
             active: Active::Active,
             sub: "running".to_string(),
             started: true,
+            run: 0,
             problem: None,
         };
         let observed = Observed {
@@ -203,5 +208,189 @@ async fn what_units_set_aside_is_shown_with_their_machine() {
     tokio::select! {
         never = engine.run() => never,
         () = story => {}
+    }
+}
+
+#[tokio::test]
+async fn a_batch_unit_ends_and_a_calendar_unit_waits() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let job = "[Service]\nType=oneshot\nExecStart=/bin/true\n[X-Strake]\n";
+    for (name, options) in [
+        ("job.service", "Batch=yes\n"),
+        ("cal.service", "Calendar=yearly\n"),
+    ] {
+        std::fs::write(dir.path().join(name), format!("{job}{options}")).expect("file");
+    }
+    let store = server.store().await;
+    let id: MachineId = "0123456789abcdef0123456789abcdef".parse().expect("id");
+    put(&store, keys::machine(&id), &Machine::new(id.clone())).await;
+    let engine = Engine::new(store.clone(), &id, Pace::default(), Box::new(|_| {}));
+    let path = dir.path();
+    let story = async {
+        let run = |args: &'static [&'static str], code| told(&server, path, args, code);
+        run(&["unit", "start", "--no-block", "job.service"], 0).await;
+        let held = desired(&store, &id, 1).await;
+        let (name, assignment) = held.units.first_key_value().expect("unit");
+        let first = assignment.run;
+        assert!(first > 0);
+        for (result, code, exit) in [("exit-code", 7, 1), ("success", 0, 0)] {
+            let done = Done {
+                run: first,
+                digest: assignment.digest.clone(),
+                machine: id.clone(),
+                ended: Ended {
+                    result: result.to_string(),
+                    code,
+                    at: 1_795_248_000_000,
+                    log: vec!["the last line".to_string()],
+                },
+            };
+            put(&store, keys::done(name), &done).await;
+            let left = desired(&store, &id, 0).await;
+            let observed = Observed {
+                generation: left.generation,
+                ..Observed::default()
+            };
+            put(&store, keys::observed(&id), &observed).await;
+            let status = run(&["unit", "status", "job"], exit).await;
+            let line = format!("ended 2026-11-21 08:00:00 UTC with {result}, exit code {code},");
+            assert!(status.contains(&line), "{status}");
+            assert!(status.contains("    | the last line\n"), "{status}");
+        }
+        run(&["unit", "start", "job"], 3).await;
+        let explained = run(&["unit", "explain", "job"], 0).await;
+        assert!(explained.contains("holds it"), "{explained}");
+        run(&["unit", "stop", "--no-block", "job"], 0).await;
+        run(&["unit", "start", "--no-block", "job"], 0).await;
+        let again = desired(&store, &id, 1).await;
+        assert!(again.units[name].run > first, "{again:?}");
+        run(&["unit", "destroy", "job"], 0).await;
+        desired(&store, &id, 0).await;
+        assert!(
+            store
+                .read(&keys::done(name))
+                .await
+                .expect("answer")
+                .is_none()
+        );
+        let started = run(&["unit", "start", "cal.service"], 0).await;
+        assert_eq!(started, "Unit cal.service launched\n");
+        let status = run(&["unit", "status", "cal"], 3).await;
+        assert!(status.contains("  next run: 20"), "{status}");
+        assert!(status.contains("-01-01 00:00:00 UTC"), "{status}");
+    };
+    tokio::select! {
+        () = story => {}
+        never = engine.run() => never,
+    }
+}
+
+#[tokio::test]
+async fn replicas_are_started_replaced_and_taken_back() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path();
+    let write = |command: &str| {
+        let text =
+            format!("[Service]\nExecStart=/bin/{command}\n[X-Strake]\nReplicas=2\nHealthyFor=1\n");
+        std::fs::write(path.join("web@.service"), text).expect("file");
+    };
+    let store = server.store().await;
+    let id: MachineId = "0123456789abcdef0123456789abcdef".parse().expect("id");
+    put(&store, keys::machine(&id), &Machine::new(id.clone())).await;
+    let engine = Engine::new(store.clone(), &id, Pace::default(), Box::new(|_| {}));
+    // What the machine tells: everything runs as it is told, but a command that fails.
+    let obey = async |held: &Desired, failing: Option<&str>| {
+        let seen = held.units.iter().map(|(name, unit)| {
+            let fails = failing == Some(unit.digest.as_str());
+            let seen = Seen {
+                digest: unit.digest.clone(),
+                load: "loaded".to_string(),
+                active: if fails {
+                    Active::Failed
+                } else {
+                    Active::Active
+                },
+                sub: "running".to_string(),
+                run: 0,
+                started: true,
+                problem: None,
+            };
+            (name.clone(), seen)
+        });
+        let observed = Observed {
+            generation: held.generation,
+            units: seen.collect(),
+        };
+        put(&store, keys::observed(&id), &observed).await;
+    };
+    let texts = |desired: &Desired| -> Vec<String> {
+        let units = desired.units.values();
+        units.map(|unit| unit.digest.as_str().to_string()).collect()
+    };
+    let story = async {
+        let run = |args: &'static [&'static str], code| told(&server, path, args, code);
+        write("sleep");
+        run(&["unit", "start", "--no-block", "web@.service"], 0).await;
+        let held = desired(&store, &id, 2).await;
+        let names: Vec<&str> = held.units.keys().map(|name| name.as_str()).collect();
+        assert_eq!(names, ["web@1.service", "web@2.service"]);
+        let first = texts(&held);
+        obey(&held, None).await;
+        run(&["unit", "start", "web@.service"], 3).await;
+        let status = run(&["unit", "status", "web@.service"], 0).await;
+        assert!(
+            status.contains("  web@2.service on 01234567...: loaded, active"),
+            "{status}"
+        );
+        // The second one has the new text only when the first is well with it.
+        write("cat");
+        run(&["unit", "submit", "--replace", "web@.service"], 0).await;
+        let one = desired_when(&store, &id, |desired| texts(desired) != first).await;
+        let half = texts(&one);
+        assert!(half[0] != first[0] && half[1] == first[1], "{half:?}");
+        obey(&one, None).await;
+        let both = desired_when(&store, &id, |desired| texts(desired) != half).await;
+        let second = texts(&both);
+        assert_eq!(second, [half[0].clone(), half[0].clone()]);
+        obey(&both, None).await;
+        let key = keys::rollout(&"web@.service".parse().expect("name"));
+        let proven = async {
+            loop {
+                let kept = store.read(&key).await.expect("answer");
+                let kept = kept.map(|kept| String::from_utf8(kept.value).expect("text"));
+                if kept.is_some_and(|kept| kept.contains(&second[0])) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, proven)
+            .await
+            .expect("proven in time");
+        write("false");
+        run(&["unit", "submit", "--replace", "web@.service"], 0).await;
+        let one = desired_when(&store, &id, |desired| texts(desired) != second).await;
+        obey(&one, Some(&texts(&one)[0])).await;
+        let back = desired_when(&store, &id, |desired| texts(desired) == second).await;
+        obey(&back, None).await;
+        let status = run(&["unit", "status", "web@.service"], 0).await;
+        assert!(
+            status.contains("was taken back: web@1.service: it failed"),
+            "{status}"
+        );
+        run(&["machine", "rebalance"], 2).await;
+        run(&["machine", "rebalance", "--dry-run"], 3).await;
+        run(&["unit", "destroy", "web@.service"], 0).await;
+        desired(&store, &id, 0).await;
+    };
+    tokio::select! {
+        () = story => {}
+        never = engine.run() => never,
     }
 }

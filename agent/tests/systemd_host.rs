@@ -63,6 +63,18 @@ impl Manager {
         }
     }
 
+    fn ref_unit(&self, name: String) {
+        self.note(format!("ref {name}"));
+    }
+
+    fn unref_unit(&self, name: String) {
+        self.note(format!("unref {name}"));
+    }
+
+    fn load_unit(&self, _name: String) -> OwnedObjectPath {
+        path()
+    }
+
     fn reset_failed_unit(&self, name: String) -> Result<(), Answer> {
         self.note(format!("reset {name}"));
         Err(Answer::NoSuchUnit(name))
@@ -98,6 +110,29 @@ impl Manager {
     }
 }
 
+/// How `job.service` ended: its last process began when it says so.
+struct Job {
+    began: u64,
+}
+
+#[interface(name = "org.freedesktop.systemd1.Service")]
+impl Job {
+    #[zbus(property)]
+    fn result(&self) -> &str {
+        "exit-code"
+    }
+
+    #[zbus(property)]
+    fn exec_main_status(&self) -> i32 {
+        7
+    }
+
+    #[zbus(property)]
+    fn exec_main_start_timestamp_monotonic(&self) -> u64 {
+        self.began
+    }
+}
+
 struct Served {
     _server: Connection,
     dir: tempfile::TempDir,
@@ -106,6 +141,10 @@ struct Served {
 }
 
 async fn serve() -> Served {
+    serve_with(Job { began: 0 }).await
+}
+
+async fn serve_with(job: Job) -> Served {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let (ours, theirs) = UnixStream::pair().expect("sockets");
     let manager = Manager {
@@ -115,6 +154,7 @@ async fn serve() -> Served {
         .server(Guid::generate())
         .p2p()
         .serve_at("/org/freedesktop/systemd1", manager)
+        .serve_at("/org/freedesktop/systemd1/job/1", job)
         .build();
     let client = Bus::over(connection::Builder::unix_stream(theirs).p2p());
     let (server, bus) = tokio::join!(server, client);
@@ -152,7 +192,7 @@ async fn a_unit_is_loaded_started_stopped_and_unloaded() {
         std::fs::read_to_string(&text).expect("text"),
         unit().to_string()
     );
-    host.start(&name).await.expect("started");
+    host.start(&name, 0).await.expect("started");
     let seen = host
         .units()
         .await
@@ -212,7 +252,7 @@ async fn a_restart_of_the_service_remembers_what_was_started() {
     let text = unit();
     let loaded = served.host.load(&name, &text.digest(), &text).await;
     loaded.expect("loaded");
-    served.host.start(&name).await.expect("started");
+    served.host.start(&name, 0).await.expect("started");
     let notes = served.dir.path().join("run/strake/units.json");
     let notes: serde_json::Value =
         serde_json::from_slice(&std::fs::read(notes).expect("notes")).expect("json");
@@ -237,7 +277,7 @@ async fn a_container_is_handed_over_as_its_service() {
     let refused = host.load(&twin, &unit().digest(), &unit()).await;
     let error = refused.expect_err("refused").to_string();
     assert!(error.contains("as web@1.container still is"), "{error}");
-    host.start(&name).await.expect("started");
+    host.start(&name, 0).await.expect("started");
     let seen = host.units().await.expect("units");
     assert_eq!(
         (seen[&name].active, &seen[&name].digest),
@@ -255,4 +295,30 @@ async fn a_container_is_handed_over_as_its_service() {
             "reset web@1.service"
         ]
     );
+}
+
+#[tokio::test]
+async fn how_a_unit_ended_is_asked_while_systemd_remembers_it() {
+    let cases = [(u64::MAX, "exit-code"), (0, "not-started")];
+    for (began, expected) in cases {
+        let served = serve_with(Job { began }).await;
+        let host = &served.host;
+        let name: UnitName = "job.service".parse().expect("name");
+        host.load(&name, &unit().digest(), &unit())
+            .await
+            .expect("loaded");
+        host.start(&name, 5).await.expect("started");
+        assert_eq!(host.units().await.expect("units")[&name].run, 5);
+        let ended = host.ended(&name).await.expect("ended");
+        assert_eq!((ended.result.as_str(), ended.code), (expected, 7));
+        host.unload(&name).await.expect("unloaded");
+        let calls = served.calls.lock().expect("lock").clone();
+        let expected = [
+            "ref job.service",
+            "start job.service",
+            "reset job.service",
+            "unref job.service",
+        ];
+        assert_eq!(calls, expected);
+    }
 }

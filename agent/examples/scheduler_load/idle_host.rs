@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use strake_agent::scheduler::agent::Cache;
 use strake_agent::scheduler::host::Host;
-use strake_agent::scheduler::keys::{Desired, Seen};
+use strake_agent::scheduler::keys::{Desired, Ended, Seen};
 use strake_agent::scheduler::name::UnitName;
 use strake_agent::scheduler::text::{Digest, Text};
 use strake_agent::systemd::Active;
@@ -46,6 +46,7 @@ impl Host for IdleHost {
             active: Active::Inactive,
             sub: "dead".to_owned(),
             started: false,
+            run: 0,
             problem: None,
         };
         self.units.borrow_mut().insert(name.clone(), seen);
@@ -53,9 +54,13 @@ impl Host for IdleHost {
         Ok(())
     }
 
-    async fn start(&self, name: &UnitName) -> anyhow::Result<()> {
+    async fn start(&self, name: &UnitName, _run: u64) -> anyhow::Result<()> {
         self.set(name, Active::Active, "running");
         Ok(())
+    }
+
+    async fn ended(&self, name: &UnitName) -> anyhow::Result<Ended> {
+        anyhow::bail!("{name} never ends")
     }
 
     async fn stop(&self, name: &UnitName) -> anyhow::Result<()> {

@@ -113,11 +113,6 @@ pub(super) async fn put(store: &impl Store, name: &str, body: &[u8]) -> Answered
         .desired_state
         .parse()
         .map_err(|error| bad(format!("desiredState: {error}")))?;
-    if name.is_template() && state != State::Inactive {
-        return Err(bad(format!(
-            "{name} is a template: its desiredState is inactive"
-        )));
-    }
     if order.options.is_empty() {
         return match orders::set_state(store, &name, state).await {
             Ok(_) => Answer::empty(StatusCode::NO_CONTENT),

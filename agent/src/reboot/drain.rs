@@ -55,7 +55,9 @@ async fn look(
         .iter()
         .filter(|(_, unit)| unit.scope == Scope::Single && unit.state == State::Launched);
     let here: BTreeSet<UnitName> = launched.map(|(name, _)| name.clone()).collect();
-    left.extend(here.iter().cloned());
+    // What ends is waited for here; it is nowhere then.
+    let lasting = |name: &&UnitName| own.units.get(*name).is_some_and(|unit| unit.run == 0);
+    left.extend(here.iter().filter(lasting).cloned());
     let observed = store.read(&keys::observed(id)).await?;
     let observed: Observed = observed.as_ref().and_then(json).unwrap_or_default();
     let is_stopping = |generation: &u64| *generation > observed.generation;
@@ -129,12 +131,14 @@ mod tests {
         let unit = |state| keys::Unit {
             digest: digest.clone(),
             state,
+            run: 0,
         };
         put(&store, keys::unit(&web), &unit(State::Launched)).await;
         let assigned = |scope| Assignment {
             digest: digest.clone(),
             state: State::Launched,
             scope,
+            run: 0,
         };
         let mut desired = Desired {
             generation: 1,
@@ -162,6 +166,7 @@ mod tests {
                     load: "loaded".into(),
                     active,
                     sub: "running".into(),
+                    run: 0,
                     started: true,
                     problem: None,
                 },

@@ -92,6 +92,7 @@ mod tests {
             digest: digest.clone(),
             state: State::Launched,
             scope: Scope::Global,
+            run: 0,
         };
         desired
             .units

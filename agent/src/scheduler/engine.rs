@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clock;
 use super::figures::Leading;
 use super::keys::{self, Assignment, Desired};
 use super::machine::MachineId;
 use super::model::{Feed, Model};
+use super::name::UnitName;
 use super::plan::{Away, Brake, Change, Plan, plan};
+use super::replicas::{Look, Nurse};
+use super::rollout::Rollout;
 use crate::journal::{Log, Note};
 use crate::metrics::Registry;
 use crate::store::election::{Seat, take_seat};
@@ -33,6 +37,8 @@ pub struct Pace {
     /// After it has written, what changes is gathered for this long, and for as long as the last
     /// round took: many orders at once are few writes, and one alone does not wait.
     pub gather: Duration,
+    /// Milliseconds since 1970: for units that begin at certain times.
+    pub clock: fn() -> u64,
 }
 
 impl Default for Pace {
@@ -42,12 +48,16 @@ impl Default for Pace {
             margin: Duration::from_secs(1),
             again: Duration::from_secs(1),
             gather: Duration::from_millis(20),
+            clock: clock::now,
         }
     }
 }
 
 /// Before everything is read again since something was not as it was thought to be.
 const REREAD: Duration = Duration::from_millis(20);
+
+/// Between two looks at the wall clock while a unit waits for its time.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
 
 pub struct Engine<S> {
     store: S,
@@ -176,6 +186,7 @@ impl<S: Store> Engine<S> {
         // Read after the election: nothing an earlier leader wrote is missed.
         let mut feed = Feed::open(&self.store).await?;
         let mut losses = Losses::default();
+        let mut nurse = Nurse::default();
         let mut written: Revision = 0;
         let mut quiet = Instant::now();
         loop {
@@ -186,7 +197,9 @@ impl<S: Store> Engine<S> {
             } else if feed.model.revision >= written {
                 let (away, next) = losses.step(&feed.model, self.pace.margin, now);
                 wake = next;
-                match self.round(&mut feed.model, seat, &away).await? {
+                let look = nurse.look(&mut feed.model, now);
+                wake = wake.into_iter().chain(look.next).min();
+                match self.round(&mut feed.model, seat, &away, look).await? {
                     Round::Wrote(revision) => {
                         written = revision;
                         quiet = Instant::now() + self.pace.gather.max(now.elapsed());
@@ -201,6 +214,10 @@ impl<S: Store> Engine<S> {
                     }
                     Round::AtRest => {}
                 }
+                wake = [wake, self.next_turn(&feed.model)]
+                    .into_iter()
+                    .flatten()
+                    .min();
             }
             let timer = async {
                 match wake {
@@ -218,14 +235,21 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// When a unit is due by the clock. Looked at again before, since clocks are set.
+    fn next_turn(&self, model: &Model) -> Option<Instant> {
+        let wait = model.next_turn()?.saturating_sub((self.pace.clock)());
+        Some(Instant::now() + Duration::from_millis(wait).min(LOOK_AT_CLOCK))
+    }
+
     async fn round(
         &self,
         model: &mut Model,
         seat: &Seat,
         away: &BTreeMap<MachineId, Away>,
+        look: Look,
     ) -> Result<Round, Error> {
         let start = Instant::now();
-        let plan = plan(&model.snapshot(away));
+        let plan = plan(&model.snapshot(away, (self.pace.clock)()));
         self.figures.planned(model, &plan, start.elapsed());
         for change in &plan.changes {
             let (Change::Place { unit, machine } | Change::Remove { unit, machine, .. }) = change;
@@ -236,6 +260,13 @@ impl<S: Store> Engine<S> {
         }
         let mut edits = edits(model, &plan);
         edits.extend(unused(model));
+        for (template, rollout) in &look.news {
+            if let Some(refused) = &rollout.refused {
+                let text = format!("{template}: the former text again: {}", refused.cause);
+                (self.log)(&Note::new(&text));
+            }
+            edits.push(kept(model, template, rollout));
+        }
         let mut round = Round::AtRest;
         for transaction in batches(edits, seat) {
             match self.store.commit(&transaction).await? {
@@ -303,8 +334,8 @@ fn edits(model: &Model, plan: &Plan) -> Vec<Edit> {
     edits.collect()
 }
 
-fn assignment(model: &Model, name: &super::name::UnitName) -> Option<Assignment> {
-    let unit = &model.units.get(name)?.value;
+fn assignment(model: &Model, name: &UnitName) -> Option<Assignment> {
+    let unit = model.order(name)?;
     if unit.state == keys::State::Inactive {
         return None;
     }
@@ -313,6 +344,7 @@ fn assignment(model: &Model, name: &super::name::UnitName) -> Option<Assignment>
         digest: unit.digest.clone(),
         state: unit.state,
         scope: reach.into(),
+        run: model.run(name),
     })
 }
 
@@ -339,6 +371,40 @@ fn edit(model: &Model, id: MachineId, mut desired: Desired) -> Edit {
     }
 }
 
+/// How units ended and were replaced that nobody knows any more.
+fn forgotten(model: &Model) -> impl Iterator<Item = Edit> {
+    let is_forgotten = |name: &UnitName| !model.units.contains_key(name);
+    let done = model
+        .done
+        .iter()
+        .filter(move |(name, _)| is_forgotten(name));
+    let done = done.map(|(name, at)| deletion(keys::done(name), at.modified));
+    let rollouts = model.rollouts.iter();
+    let rollouts = rollouts.filter(move |(name, _)| is_forgotten(name));
+    done.chain(rollouts.map(|(name, at)| deletion(keys::rollout(name), at.modified)))
+}
+
+/// What is kept about the replacing of a template's text.
+fn kept(model: &Model, template: &UnitName, rollout: &Rollout) -> Edit {
+    let key = keys::rollout(template);
+    let modified = model.rollouts.get(template).map_or(0, |at| at.modified);
+    Edit {
+        compares: vec![Compare::Modified(key.clone(), modified)],
+        writes: vec![Write::Put {
+            key,
+            value: serde_json::to_vec(rollout).expect("a value of ours is JSON"),
+            lease: None,
+        }],
+    }
+}
+
+fn deletion(key: String, modified: Revision) -> Edit {
+    Edit {
+        compares: vec![Compare::Modified(key.clone(), modified)],
+        writes: vec![Write::Delete { key }],
+    }
+}
+
 /// Texts that no unit and no machine names any more.
 fn unused(model: &Model) -> Vec<Edit> {
     let of_units = model.units.values().map(|at| &at.value.digest);
@@ -346,21 +412,20 @@ fn unused(model: &Model) -> Vec<Edit> {
         .desired
         .values()
         .flat_map(|at| at.value.units.values());
+    let proven = model
+        .rollouts
+        .values()
+        .filter_map(|at| at.value.good.as_ref());
     let used: BTreeSet<_> = of_units
         .chain(of_machines.map(|assignment| &assignment.digest))
+        .chain(proven)
         .collect();
     let unused = model
         .texts
         .iter()
         .filter(|(digest, _)| !used.contains(digest));
-    let edits = unused.map(|(digest, at)| {
-        let key = keys::text(digest);
-        Edit {
-            compares: vec![Compare::Modified(key.clone(), at.modified)],
-            writes: vec![Write::Delete { key }],
-        }
-    });
-    edits.collect()
+    let edits = unused.map(|(digest, at)| deletion(keys::text(digest), at.modified));
+    edits.chain(forgotten(model)).collect()
 }
 
 /// Edits packed into fenced transactions within the store's limits.

@@ -8,6 +8,8 @@
 //! | `text/DIGEST` | the unit's text | users; the leader removes what nobody uses |
 //! | `desired/ID` | `Desired` | the leader |
 //! | `observed/ID` | `Observed` | that machine |
+//! | `rollout/NAME` | `Rollout` of a template with replicas | the leader |
+//! | `done/NAME` | `Done` | the machine that the unit is on; the leader removes what no unit has |
 //! | `leader/N` | a seat of the election | candidates |
 
 use std::collections::BTreeMap;
@@ -49,6 +51,14 @@ pub fn desired(id: &MachineId) -> String {
 
 pub fn observed(id: &MachineId) -> String {
     format!("{OBSERVED}{id}")
+}
+
+pub fn rollout(template: &UnitName) -> String {
+    format!("{ALL}rollout/{template}")
+}
+
+pub fn done(name: &UnitName) -> String {
+    format!("{ALL}done/{name}")
 }
 
 /// What is to become of a unit, in fleet's words.
@@ -97,6 +107,14 @@ impl fmt::Display for State {
 pub struct Unit {
     pub digest: Digest,
     pub state: State,
+    /// When it was started last (milliseconds since 1970, and never the same twice): the name of
+    /// that run, for units that end.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub run: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What users say about a machine, over what it says of itself.
@@ -115,6 +133,9 @@ pub struct Assignment {
     pub state: State,
     #[serde(default, skip_serializing_if = "Scope::is_single")]
     pub scope: Scope,
+    /// Which run of a unit that ends; 0 for all others.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub run: u64,
 }
 
 /// Whether the unit runs here only. After a restart without the store, only what runs everywhere
@@ -171,7 +192,40 @@ pub struct Seen {
     pub sub: String,
     /// Whether the machine was told to start it and did tell systemd.
     pub started: bool,
+    /// The run it was started for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub run: u64,
     /// Why loading or starting it does not work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// How a run of a unit ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// systemd's word: `success`, `exit-code`, `signal`, `timeout`, ...
+    pub result: String,
+    /// The exit code, or the signal that ended it.
+    pub code: i32,
+    /// Milliseconds since 1970, by the machine's clock.
+    pub at: u64,
+    /// The last lines that it wrote.
+    #[serde(default)]
+    pub log: Vec<String>,
+}
+
+impl Ended {
+    pub fn is_well(&self) -> bool {
+        self.result == "success"
+    }
+}
+
+/// The last run that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    pub run: u64,
+    pub digest: Digest,
+    pub machine: MachineId,
+    #[serde(flatten)]
+    pub ended: Ended,
 }

@@ -1,7 +1,7 @@
 //! The unit scheduler: what users ask for, where it goes, and what runs.
 //!
-//! `name`, `text`, `glob`, `condition`, `requirement`, `container`, `machine` and `plan` are pure:
-//! they know no clock, no disk and no store. `keys` says what lies where in the store, `model` holds all of it
+//! `name`, `text`, `glob`, `condition`, `requirement`, `container`, `calendar`, `turn`, `rollout`, `machine` and
+//! `plan` are pure: they know no clock, no disk and no store. `keys` says what lies where in the store, `model` holds all of it
 //! in memory, `engine` (the leader) turns the model into plans and plans into writes, `agent`
 //! makes this machine do what its one key says, and `api` is the door for users.
 //!
@@ -11,6 +11,8 @@
 
 pub mod agent;
 pub mod cache;
+pub mod calendar;
+pub mod clock;
 pub mod condition;
 pub mod container;
 pub mod engine;
@@ -25,11 +27,14 @@ pub mod model;
 pub mod name;
 pub mod orders;
 pub mod plan;
+mod replicas;
 pub mod requirement;
+pub mod rollout;
 pub mod service;
 pub mod standing;
 pub mod summary;
 pub mod text;
+pub mod turn;
 mod value;
 
 #[cfg(test)]

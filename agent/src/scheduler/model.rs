@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{self, Desired, Observed, State, Tags, Unit};
+use super::keys::{self, Desired, Done, Observed, State, Tags, Unit};
 use super::machine::{Machine, MachineId};
 use super::name::UnitName;
 use super::plan::{Away, Snapshot, Wanted};
-use super::requirement::{Reach, Requirements};
+use super::requirement::{Course, Reach, Replicas, Requirements};
+use super::rollout::Rollout;
 use super::text::{Digest, Text};
+use super::turn::{self, Turn};
 use crate::store::{Batch, Entry, Error, Event, Revision, Store, Watch, WatchEnd, read_all};
 
 /// A value and the revision it was written at.
@@ -29,10 +31,17 @@ pub struct Model {
     pub texts: BTreeMap<Digest, At<Text>>,
     pub desired: BTreeMap<MachineId, At<Desired>>,
     pub observed: BTreeMap<MachineId, Observed>,
+    pub done: BTreeMap<UnitName, At<Done>>,
+    pub rollouts: BTreeMap<UnitName, At<Rollout>>,
     pub seats: Vec<Entry>,
     /// Machines as the planner sees them: with their tags.
     effective: BTreeMap<MachineId, Arc<Machine>>,
     requirements: HashMap<UnitName, (Digest, Arc<Requirements>)>,
+    /// Of the latest snapshot: the runs that are to be, of units that end.
+    runs: HashMap<UnitName, u64>,
+    next_turn: Option<u64>,
+    /// What the leader makes of templates with replicas.
+    replicas: BTreeMap<UnitName, Unit>,
 }
 
 impl Model {
@@ -55,6 +64,10 @@ impl Model {
             Some(("units", name)) => insert(&mut self.units, name, at(json(entry), modified)),
             Some(("desired", id)) => insert(&mut self.desired, id, at(json(entry), modified)),
             Some(("observed", id)) => insert(&mut self.observed, id, json(entry)),
+            Some(("done", name)) => insert(&mut self.done, name, at(json(entry), modified)),
+            Some(("rollout", name)) => {
+                insert(&mut self.rollouts, name, at(json(entry), modified));
+            }
             Some(("text", _)) => {
                 let text = std::str::from_utf8(&entry.value).ok();
                 if let Some(value) = text.and_then(|text| Text::parse(text).ok()) {
@@ -77,6 +90,8 @@ impl Model {
             Some(("units", name)) => remove(&mut self.units, name),
             Some(("desired", id)) => remove(&mut self.desired, id),
             Some(("observed", id)) => remove(&mut self.observed, id),
+            Some(("done", name)) => remove(&mut self.done, name),
+            Some(("rollout", name)) => remove(&mut self.rollouts, name),
             Some(("text", digest)) => self.texts.retain(|known, _| known.as_str() != digest),
             Some(("leader", _)) => self.seats.retain(|seat| seat.key != key),
             _ => {}
@@ -155,23 +170,127 @@ impl Model {
         (known == digest).then_some(requirements.reach)
     }
 
-    /// What the planner is to know; `away` says which lost machines are given up.
-    pub fn snapshot(&mut self, away: &BTreeMap<MachineId, Away>) -> Snapshot {
+    /// Templates that are to be somewhere with all their replicas.
+    pub fn templates(&mut self) -> Vec<(UnitName, Unit, Replicas)> {
+        let templates = self.units.iter().filter(|(name, _)| name.is_template());
+        let templates: Vec<(UnitName, Unit)> = templates
+            .filter(|(_, at)| at.value.state != State::Inactive)
+            .map(|(name, at)| (name.clone(), at.value.clone()))
+            .collect();
+        let with_replicas = templates.into_iter().filter_map(|(name, unit)| {
+            let replicas = self.requirements_of(&name, &unit.digest)?.replicas.clone();
+            (replicas.count > 0).then_some((name, unit, replicas))
+        });
+        with_replicas.collect()
+    }
+
+    /// An instance that is known by itself is no replica, and its number is left out.
+    pub fn replicas_of(&self, template: &UnitName, count: usize) -> Vec<UnitName> {
+        let names = (1..=count).map(|number| template.numbered(number));
+        names
+            .filter(|name| !self.units.contains_key(name))
+            .collect()
+    }
+
+    /// The replicas of a template by its text of now; none for other units.
+    pub fn replicas(&self, template: &UnitName) -> Vec<UnitName> {
+        if !template.is_template() {
+            return Vec::new();
+        }
+        let requirements = self.read_requirements(template);
+        let count = requirements.map_or(0, |requirements| requirements.replicas.count);
+        self.replicas_of(template, count)
+    }
+
+    pub(super) fn set_replicas(&mut self, replicas: BTreeMap<UnitName, Unit>) {
+        self.replicas = replicas;
+    }
+
+    /// What is to become of a unit, whether a user said so or it is a replica.
+    pub fn order(&self, name: &UnitName) -> Option<&Unit> {
+        let known = self.units.get(name).map(|at| &at.value);
+        known.or_else(|| self.replicas.get(name))
+    }
+
+    /// Which run of the unit an assignment is for, as of the latest snapshot.
+    pub fn run(&self, name: &UnitName) -> u64 {
+        self.runs.get(name).copied().unwrap_or(0)
+    }
+
+    /// The last run of a unit that ends, if that is the one that was asked for.
+    pub fn finished(&self, name: &UnitName) -> Option<&Done> {
+        let unit = &self.units.get(name)?.value;
+        let done = &self.done.get(name)?.value;
+        (unit.state == State::Launched && done.run >= unit.run).then_some(done)
+    }
+
+    /// Whether the unit is to be somewhere; the time is in milliseconds since 1970.
+    pub fn turn(&self, name: &UnitName, course: &Course, now: u64) -> Turn {
+        if *course == Course::Lasting {
+            return Turn::Now(0);
+        }
+        let Some(unit) = self.units.get(name) else {
+            return Turn::Over;
+        };
+        let done = self.done.get(name).map(|at| &at.value);
+        let held = match course {
+            Course::Calendar(_) => {
+                let held = self
+                    .desired
+                    .values()
+                    .filter_map(|at| at.value.units.get(name));
+                held.map(|assignment| assignment.run).max()
+            }
+            _ => None,
+        };
+        turn::turn(course, &unit.value, done, held, now)
+    }
+
+    /// When the next unit that waits for its time is to begin, as of the latest snapshot.
+    pub fn next_turn(&self) -> Option<u64> {
+        self.next_turn
+    }
+
+    /// What the unit asks for by its text of now, read anew.
+    pub fn read_requirements(&self, name: &UnitName) -> Option<Requirements> {
+        let text = self.text(&self.units.get(name)?.value.digest)?;
+        Requirements::read(name, text).ok()
+    }
+
+    /// What the planner is to know; `away` says which lost machines are given up. The time is in
+    /// milliseconds since 1970.
+    pub fn snapshot(&mut self, away: &BTreeMap<MachineId, Away>, now: u64) -> Snapshot {
         let mut snapshot = Snapshot {
             machines: self.effective.clone(),
             away: away.clone(),
             ..Snapshot::default()
         };
-        let wanted: Vec<(UnitName, Digest)> = self
-            .units
-            .iter()
-            .filter(|(name, at)| at.value.state != State::Inactive && !name.is_template())
-            .map(|(name, at)| (name.clone(), at.value.digest.clone()))
+        let units = self.units.iter().map(|(name, at)| (name, &at.value));
+        let wanted: Vec<(UnitName, Digest)> = units
+            .chain(&self.replicas)
+            .filter(|(name, unit)| unit.state != State::Inactive && !name.is_template())
+            .map(|(name, unit)| (name.clone(), unit.digest.clone()))
             .collect();
+        self.runs.clear();
+        self.next_turn = None;
         for (name, digest) in wanted {
-            if let Some(requirements) = self.requirements_of(&name, &digest) {
-                snapshot.units.insert(name, Wanted { requirements });
+            let Some(requirements) = self.requirements_of(&name, &digest) else {
+                continue;
+            };
+            match self.turn(&name, &requirements.course, now) {
+                Turn::Now(0) => {}
+                Turn::Now(run) => drop(self.runs.insert(name.clone(), run)),
+                Turn::At(time) => {
+                    self.next_turn = Some(self.next_turn.map_or(time, |next| next.min(time)));
+                    snapshot.finished.insert(name);
+                    continue;
+                }
+                Turn::Over => {
+                    snapshot.finished.insert(name);
+                    continue;
+                }
             }
+            snapshot.units.insert(name, Wanted { requirements });
         }
         for (id, at) in &self.desired {
             for name in at.value.units.keys() {

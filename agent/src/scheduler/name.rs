@@ -101,6 +101,11 @@ impl UnitName {
         self.unit_type() == CONTAINER
     }
 
+    /// The instance of a template that has this number.
+    pub fn numbered(&self, number: usize) -> UnitName {
+        UnitName(format!("{}{number}.{}", self.stem(), self.unit_type()).into())
+    }
+
     /// What systemd knows the unit as: `web.service` for `web.container`, and itself otherwise.
     pub fn on_systemd(&self) -> UnitName {
         match self.is_container() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::clock;
 use super::keys::{self, State, Tags, Unit};
 use super::machine::{Duty, MachineId};
 use super::name::UnitName;
@@ -14,7 +15,7 @@ use crate::store::{Compare, Outcome, Revision, Store, Transaction, Write};
 pub enum Error {
     #[error("{0} is not known to the cluster")]
     NoUnit(UnitName),
-    #[error("{0} is a template: start an instance of it")]
+    #[error("{0} is a template: start an instance of it, or give it Replicas=")]
     Template(UnitName),
     #[error("{unit} is there with another content ({})", known.short())]
     Different { unit: UnitName, known: Digest },
@@ -53,7 +54,7 @@ pub async fn submit(
 ) -> Result<Outcome, Error> {
     check(name, text)?;
     let digest = text.digest();
-    let (state, modified) = match read(store, name).await? {
+    let (state, run, modified) = match read(store, name).await? {
         Some((unit, _)) if unit.digest == digest => return Ok(Outcome::Refused),
         Some((unit, _)) if known == Known::Refuse => {
             return Err(Error::Different {
@@ -61,12 +62,13 @@ pub async fn submit(
                 known: unit.digest,
             });
         }
-        Some((unit, modified)) => (unit.state, modified),
-        None => (State::Inactive, 0),
+        Some((unit, modified)) => (unit.state, unit.run, modified),
+        None => (State::Inactive, 0, 0),
     };
     let unit = Unit {
         digest: digest.clone(),
         state,
+        run,
     };
     let writes = vec![put_text(&digest, text), put(name, &unit)];
     make_known(store, name, modified, writes).await
@@ -88,9 +90,7 @@ pub async fn set(
     state: State,
 ) -> Result<Changed, Error> {
     check(name, text)?;
-    if name.is_template() && state != State::Inactive {
-        return Err(Error::Template(name.clone()));
-    }
+    refuse_bare_template(name, text, state)?;
     let digest = text.digest();
     let found = read(store, name).await?;
     let modified = found.as_ref().map_or(0, |(_, modified)| *modified);
@@ -104,7 +104,9 @@ pub async fn set(
     if changed == Changed::Content {
         writes.push(put_text(&digest, text));
     }
-    writes.push(put(name, &Unit { digest, state }));
+    let former = found.map(|(unit, _)| unit);
+    let run = run_of(former.as_ref(), state);
+    writes.push(put(name, &Unit { digest, state, run }));
     make_known(store, name, modified, writes).await?;
     Ok(changed)
 }
@@ -145,6 +147,26 @@ fn check(name: &UnitName, text: &Text) -> Result<(), Error> {
     })
 }
 
+/// A template is started only with its replicas.
+fn refuse_bare_template(name: &UnitName, text: &Text, state: State) -> Result<(), Error> {
+    if !name.is_template() || state == State::Inactive {
+        return Ok(());
+    }
+    match Requirements::read(name, text) {
+        Ok(requirements) if requirements.replicas.count > 0 => Ok(()),
+        _ => Err(Error::Template(name.clone())),
+    }
+}
+
+/// A start is a new run, also when it is the second within a millisecond.
+fn run_of(former: Option<&Unit>, state: State) -> u64 {
+    match former {
+        Some(former) if former.state == state || state != State::Launched => former.run,
+        None if state != State::Launched => 0,
+        _ => clock::now().max(former.map_or(0, |former| former.run) + 1),
+    }
+}
+
 /// Says what is to become of a known unit.
 pub async fn set_state(
     store: &impl Store,
@@ -152,13 +174,14 @@ pub async fn set_state(
     state: State,
 ) -> Result<Outcome, Error> {
     if name.is_template() && state != State::Inactive {
-        return Err(Error::Template(name.clone()));
+        refuse_bare_template(name, &self::text(store, name).await?, state)?;
     }
     let found = read(store, name).await?;
     let (mut unit, modified) = found.ok_or_else(|| Error::NoUnit(name.clone()))?;
     if unit.state == state {
         return Ok(Outcome::Refused);
     }
+    unit.run = run_of(Some(&unit), state);
     unit.state = state;
     change(store, &keys::unit(name), modified, vec![put(name, &unit)]).await
 }
@@ -168,8 +191,8 @@ pub async fn destroy(store: &impl Store, name: &UnitName) -> Result<Outcome, Err
     let key = keys::unit(name);
     let found = read(store, name).await?;
     let (_, modified) = found.ok_or_else(|| Error::NoUnit(name.clone()))?;
-    let delete = Write::Delete { key: key.clone() };
-    change(store, &key, modified, vec![delete]).await
+    let writes = [key.clone(), keys::done(name)].map(|key| Write::Delete { key });
+    change(store, &key, modified, writes.into()).await
 }
 
 /// The text of a known unit.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calendar::Calendar;
 use super::condition::{Condition, quantity};
 use super::container;
 use super::glob::Glob;
 use super::name::UnitName;
 use super::text::{Entry, Problem, Text};
-use super::value::{Yes, joined, nearest, truth};
+use super::value::{Yes, joined, nearest, span, truth};
 
 pub const FLEET: &str = "X-Fleet";
 pub const STRAKE: &str = "X-Strake";
@@ -28,10 +29,24 @@ const FORMER: [(&str, &str); 5] = [
     ("X-ConditionMachineMetadata", "MachineMetadata"),
     ("X-Conflicts", "Conflicts"),
 ];
-const STRAKE_OPTIONS: [&str; 8] = [
-    "Require", "Prefer", "Avoid", "Spread", "Memory", "CPU", "Priority", "Sticky",
+const STRAKE_OPTIONS: [&str; 14] = [
+    "Require",
+    "Prefer",
+    "Avoid",
+    "Spread",
+    "Memory",
+    "CPU",
+    "Priority",
+    "Sticky",
+    "Batch",
+    "Calendar",
+    "Replicas",
+    "MaxUnavailable",
+    "HealthyFor",
+    "HealthyWithin",
 ];
 const PRIORITIES: std::ops::RangeInclusive<i32> = -1000..=1000;
+const REPLICAS: std::ops::RangeInclusive<usize> = 1..=1000;
 const WEIGHTS: std::ops::RangeInclusive<i64> = -1000..=1000;
 
 /// Whether a unit runs on one machine or on every one that fits.
@@ -48,6 +63,41 @@ pub enum Hold {
     #[default]
     Movable,
     Sticky,
+}
+
+/// How long a unit is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Course {
+    /// Until somebody says otherwise.
+    #[default]
+    Lasting,
+    /// Until it has ended, well or not.
+    Once,
+    /// At each of these times until it has ended.
+    Calendar(Box<Calendar>),
+}
+
+/// How many instances a template has, and how their texts are replaced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Replicas {
+    pub count: usize,
+    /// How many of them may be down for being replaced.
+    pub most_down: usize,
+    /// A replica has to be up for so many seconds to be healthy,
+    pub healthy_for: u64,
+    /// and it has to be healthy within so many.
+    pub healthy_within: u64,
+}
+
+impl Default for Replicas {
+    fn default() -> Replicas {
+        Replicas {
+            count: 0,
+            most_down: 1,
+            healthy_for: 10,
+            healthy_within: 300,
+        }
+    }
 }
 
 /// Units with equal requirements form one class for the planner.
@@ -72,6 +122,9 @@ pub struct Requirements {
     pub cpu: u64,
     pub priority: i32,
     pub hold: Hold,
+    pub course: Course,
+    /// Of a template only.
+    pub replicas: Replicas,
 }
 
 impl Requirements {
@@ -91,6 +144,8 @@ impl Requirements {
             }
         }
         reader.combinations(text);
+        reader.ending(text);
+        reader.replication(text);
         if name.is_container()
             && let Err(problems) = container::service(name, text)
         {
@@ -237,6 +292,33 @@ impl Reader<'_> {
                 Some(Yes::No) => self.found.hold = Hold::Movable,
                 None => self.refuse(entry, "this is yes or no"),
             },
+            "Batch" => match truth(&value) {
+                Some(Yes::Yes) if self.found.course == Course::Lasting => {
+                    self.found.course = Course::Once;
+                }
+                Some(_) => {}
+                None => self.refuse(entry, "this is yes or no"),
+            },
+            "Calendar" => match Calendar::parse(&value) {
+                Ok(calendar) => self.found.course = Course::Calendar(Box::new(calendar)),
+                Err(refused) => self.refuse(entry, refused),
+            },
+            "Replicas" => match value.parse() {
+                Ok(count) if REPLICAS.contains(&count) => self.found.replicas.count = count,
+                _ => self.refuse(entry, "this is a number from 1 to 1000"),
+            },
+            "MaxUnavailable" => match value.parse() {
+                Ok(most) if REPLICAS.contains(&most) => self.found.replicas.most_down = most,
+                _ => self.refuse(entry, "this is a number from 1 to 1000"),
+            },
+            "HealthyFor" => match span(&value) {
+                Some(seconds) => self.found.replicas.healthy_for = seconds,
+                None => self.refuse(entry, "this is a time up to 24h, such as 30s or 5m"),
+            },
+            "HealthyWithin" => match span(&value) {
+                Some(seconds) => self.found.replicas.healthy_within = seconds,
+                None => self.refuse(entry, "this is a time up to 24h, such as 30s or 5m"),
+            },
             _ => self.unknown(entry, &STRAKE_OPTIONS),
         }
     }
@@ -255,6 +337,49 @@ impl Reader<'_> {
         match Condition::parse(condition) {
             Ok(condition) => self.found.prefer.push((weight, condition)),
             Err(refused) => self.refuse(entry, refused),
+        }
+    }
+
+    /// Instances have their template's text, and with it what is said about replicas.
+    fn replication(&mut self, text: &Text) {
+        const OPTIONS: [&str; 4] = ["Replicas", "MaxUnavailable", "HealthyFor", "HealthyWithin"];
+        let named = |entry: &&Entry| OPTIONS.contains(&entry.name.as_str());
+        let Some(entry) = text.in_section(STRAKE).find(named) else {
+            return;
+        };
+        let replicas = &self.found.replicas;
+        let message = match self.found.reach {
+            _ if self.name.instance().is_some() => {
+                // They are single units, each for itself.
+                self.found.replicas = Replicas::default();
+                return;
+            }
+            _ if !self.name.is_template() => "only a template has replicas",
+            _ if replicas.count == 0 => "this needs Replicas= beside it",
+            Reach::Global => "a global unit is everywhere and has no replicas",
+            _ if self.found.course != Course::Lasting => "a unit that ends has no replicas",
+            _ if replicas.healthy_within <= replicas.healthy_for => {
+                "HealthyWithin= has to be longer than HealthyFor= (300s and 10s unless given)"
+            }
+            Reach::Single => return,
+        };
+        self.refuse(entry, message);
+    }
+
+    /// Only what has a process ends, and only on one machine.
+    fn ending(&mut self, text: &Text) {
+        if self.found.course == Course::Lasting {
+            return;
+        }
+        let service = ["service", "container"].contains(&self.name.unit_type());
+        let message = match self.found.reach {
+            _ if !service => "only services and containers end",
+            Reach::Global => "a unit that ends cannot be global",
+            Reach::Single => return,
+        };
+        let named = |entry: &&Entry| ["Batch", "Calendar"].contains(&entry.name.as_str());
+        if let Some(entry) = text.in_section(STRAKE).find(named) {
+            self.refuse(entry, message);
         }
     }
 

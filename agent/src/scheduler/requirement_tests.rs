@@ -82,6 +82,19 @@ fn wrong_options_are_refused_with_place_and_hint() {
             "line 4, column 1: Memory: this is a number of bytes, such as 512M or 2G",
         ),
         (
+            "[X-Fleet]\nGlobal=yes\n[X-Strake]\nBatch=yes\n",
+            "line 6, column 1: Batch: a unit that ends cannot be global",
+        ),
+        (
+            "[X-Strake]\nCalendar=dayly\n",
+            "line 4, column 1: Calendar: this is a time such as daily, Mon..Fri 06:30, *-*-01 00:00 \
+             or *:0/15 (did you mean daily?)",
+        ),
+        (
+            "[X-Strake]\nBatch=once\n",
+            "line 4, column 1: Batch: this is yes or no",
+        ),
+        (
             "[X-Strake]\nPriority=2000\n",
             "line 4, column 1: Priority: this is a number from -1000 to 1000",
         ),
@@ -94,6 +107,79 @@ fn wrong_options_are_refused_with_place_and_hint() {
         let problems = read("a.service", options).expect_err(options);
         assert_eq!(problems, [expected], "{options}");
     }
+}
+
+#[test]
+fn a_template_has_replicas_and_its_instances_have_none() {
+    let options = "[X-Strake]\nReplicas=3\nMaxUnavailable=2\nHealthyFor=5\nHealthyWithin=2m\n";
+    let found = read("web@.service", options)
+        .expect("requirements")
+        .replicas;
+    let numbers = (
+        found.count,
+        found.most_down,
+        found.healthy_for,
+        found.healthy_within,
+    );
+    assert_eq!(numbers, (3, 2, 5, 120));
+    let instance = read("web@1.service", options).expect("requirements");
+    assert_eq!(instance.replicas, Replicas::default());
+    let cases = [
+        (
+            "web.service",
+            "Replicas=2",
+            "Replicas: only a template has replicas",
+        ),
+        (
+            "web@.service",
+            "Replicas=0",
+            "Replicas: this is a number from 1 to 1000",
+        ),
+        (
+            "web@.service",
+            "MaxUnavailable=2",
+            "MaxUnavailable: this needs Replicas= beside it",
+        ),
+        (
+            "web@.service",
+            "Replicas=2\nBatch=yes",
+            "Replicas: a unit that ends has no replicas",
+        ),
+        (
+            "web@.service",
+            "Replicas=2\nHealthyFor=2d",
+            "HealthyFor: this is a time up to 24h, such as 30s or 5m",
+        ),
+        (
+            "web@.service",
+            "Replicas=2\nHealthyWithin=10s",
+            "Replicas: HealthyWithin= has to be longer than HealthyFor= (300s and 10s unless given)",
+        ),
+    ];
+    for (name, options, expected) in cases {
+        let found = read(name, &format!("[X-Strake]\n{options}\n")).expect_err(options);
+        assert!(
+            found[0].ends_with(&format!("column 1: {expected}")),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn only_what_has_a_process_can_end() {
+    let batch = "[X-Strake]\nBatch=yes\n";
+    let found = read("a.service", batch).expect("requirements");
+    assert_eq!(found.course, Course::Once);
+    let daily = read("a.service", "[X-Strake]\nCalendar=daily\nBatch=yes\n");
+    assert!(matches!(
+        daily.expect("requirements").course,
+        Course::Calendar(_)
+    ));
+    let refused = read("a.timer", batch).expect_err("refused");
+    assert_eq!(
+        refused,
+        ["line 4, column 1: Batch: only services and containers end"]
+    );
 }
 
 #[test]

@@ -19,6 +19,20 @@ pub(super) fn truth(value: &str) -> Option<Yes> {
     }
 }
 
+/// Seconds of a time such as `90`, `30s`, `5m` or `1h`: more than none, and at most a day.
+pub(super) fn span(value: &str) -> Option<u64> {
+    let (digits, unit) = match value.char_indices().last()? {
+        (at, 's') => (&value[..at], 1),
+        (at, 'm') => (&value[..at], 60),
+        (at, 'h') => (&value[..at], 3600),
+        _ => (value, 1),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_digit());
+    let number: u64 = plain.then(|| digits.parse().ok()).flatten()?;
+    let seconds = number.checked_mul(unit)?;
+    (1..=86_400).contains(&seconds).then_some(seconds)
+}
+
 /// The known name that a slip of up to two keys could have made, letter case aside.
 pub(super) fn nearest<'n>(written: &str, known: &[&'n str]) -> Option<&'n str> {
     let written = written.to_ascii_lowercase();

@@ -16,6 +16,7 @@ use super::{Active, BootTimes, Error, Job, Unit, Units};
 const SERVICE: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE_UNIT: &str = "org.freedesktop.systemd1.Service";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNITS_PATH: &str = "/org/freedesktop/systemd1/unit";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
@@ -200,6 +201,19 @@ pub struct Row {
     pub load: String,
     pub active: Active,
     pub sub: String,
+    /// Whether a job for it waits or is at work.
+    pub queued: bool,
+}
+
+/// What systemd knows of the last run of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// `success`, `exit-code`, `signal`, ...
+    pub result: String,
+    /// The exit code or the signal.
+    pub code: i32,
+    /// When its process began, on the monotonic clock; 0 when it is not known.
+    pub began_us: u64,
 }
 
 impl Bus {
@@ -212,6 +226,7 @@ impl Bus {
             load: row.2,
             active: Active::from(row.3.as_str()),
             sub: row.4,
+            queued: row.7 != 0,
         });
         Ok(rows.collect())
     }
@@ -223,6 +238,33 @@ impl Bus {
             Err(zbus::Error::MethodError(error, ..)) if error.as_str() == NO_SUCH_UNIT => Ok(false),
             Err(error) => Err(ask(name)(error)),
         }
+    }
+
+    /// Keeps systemd from forgetting how the unit ended, as long as this connection lasts.
+    pub async fn hold(&self, name: &str) -> Result<(), Error> {
+        self.manager.ref_unit(name).await.map_err(ask(name))
+    }
+
+    /// The unit may be forgotten again.
+    pub async fn release(&self, name: &str) -> Result<(), Error> {
+        self.manager.unref_unit(name).await.map_err(ask(name))
+    }
+
+    /// How a service ended.
+    pub async fn outcome(&self, name: &str) -> Result<Outcome, Error> {
+        self.read_outcome(name).await.map_err(ask(name))
+    }
+
+    async fn read_outcome(&self, name: &str) -> zbus::Result<Outcome> {
+        let path = self.manager.load_unit(name).await?;
+        let interface = InterfaceName::try_from(SERVICE_UNIT)?;
+        let mut values = self.properties(path).await?.get_all(interface).await?;
+        let mut take = |key: &str| values.remove(key).ok_or(zbus::Error::InvalidReply);
+        Ok(Outcome {
+            result: String::try_from(take("Result")?)?,
+            code: i32::try_from(take("ExecMainStatus")?)?,
+            began_us: u64::try_from(take("ExecMainStartTimestampMonotonic")?)?,
+        })
     }
 
     /// Lets systemd forget that the unit failed; one that it does not know did not.

@@ -61,6 +61,10 @@ impl Active {
         )
     }
 
+    pub fn is_down(self) -> bool {
+        matches!(self, Active::Inactive | Active::Failed)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Active::Active => "active",

@@ -28,6 +28,8 @@ pub(super) trait Manager {
     fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Row>>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn ref_unit(&self, name: &str) -> zbus::Result<()>;
+    fn unref_unit(&self, name: &str) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn subscribe(&self) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;

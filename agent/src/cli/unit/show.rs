@@ -1,19 +1,24 @@
 //! What has become of units: tables with fleet's columns.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
 use serde::Serialize;
+use time::UtcDateTime;
 
 use super::find;
 use crate::cli::output::{Output, columns, print};
 use crate::exit::Exit;
+use crate::scheduler::clock;
 use crate::scheduler::container;
-use crate::scheduler::keys::State;
+use crate::scheduler::keys::{Ended, State};
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders;
-use crate::scheduler::plan::{self, Verdict};
+use crate::scheduler::plan::{self, Verdict, Wanted};
 use crate::scheduler::standing::standing;
+use crate::scheduler::turn::Turn;
 use crate::store::etcd::Etcd;
 use crate::systemd::Active;
 
@@ -47,6 +52,27 @@ struct Row {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
+}
+
+/// Units that end, when they have: as they were on the machine that they have left.
+fn ended(model: &Model, name: &UnitName) -> Option<Row> {
+    let done = model.finished(name)?;
+    let (active, sub) = match done.ended.is_well() {
+        true => (Active::Inactive, "ended"),
+        false => (Active::Failed, "failed"),
+    };
+    Some(Row {
+        unit: name.clone(),
+        machine: Some(machine(model, &done.machine)),
+        hash: done.digest.short().to_string(),
+        load: "not-found".to_string(),
+        active,
+        sub: sub.to_string(),
+        problem: None,
+        ended: Some(done.ended.clone()),
+    })
 }
 
 fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
@@ -55,7 +81,7 @@ fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
         .iter()
         .filter(|(id, _)| model.machine(id).is_some());
     let found = held.filter_map(|(id, observed)| Some((id, observed.units.get(name)?)));
-    found
+    let mut rows: Vec<Row> = found
         .map(|(id, seen)| Row {
             unit: name.clone(),
             machine: Some(machine(model, id)),
@@ -64,8 +90,13 @@ fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
             active: seen.active,
             sub: seen.sub.clone(),
             problem: seen.problem.clone(),
+            ended: None,
         })
-        .collect()
+        .collect();
+    if rows.is_empty() {
+        rows.extend(ended(model, name));
+    }
+    rows
 }
 
 pub(super) async fn units(store: &Etcd, output: Output) -> Result<Exit> {
@@ -73,7 +104,7 @@ pub(super) async fn units(store: &Etcd, output: Output) -> Result<Exit> {
     let rows: Vec<Row> = model
         .units
         .keys()
-        .flat_map(|name| rows(&model, name))
+        .flat_map(|name| rows_of_all(&model, name))
         .collect();
     output.print(&rows, || {
         let head = ["UNIT", "MACHINE", "ACTIVE", "SUB"].map(str::to_string);
@@ -140,14 +171,26 @@ pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<E
     if !model.units.contains_key(&name) {
         return Err(orders::Error::NoUnit(name).into());
     }
-    let rows = rows(&model, &name);
+    let rows = rows_of_all(&model, &name);
     output.print(&rows, || {
         let (state, _) = standing(&model, &name);
         let wanted = model.units[&name].value.state;
         let mut text = format!("{name}: {state} (wanted: {wanted})\n");
+        if let Some(next) = next_turn(&model, &name) {
+            text += &format!("  next run: {}\n", time(next));
+        }
+        text += &replacing(&model, &name);
         for row in &rows {
+            if let Some(ended) = &row.ended {
+                text += &last_run(row, ended);
+                continue;
+            }
+            let replica = match row.unit == name {
+                true => String::new(),
+                false => format!("{} on ", row.unit),
+            };
             text += &format!(
-                "  {}: {}, {} ({}), content {}\n",
+                "  {replica}{}: {}, {} ({}), content {}\n",
                 row.machine.as_deref().unwrap_or("-"),
                 row.load,
                 row.active.word(),
@@ -160,8 +203,100 @@ pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<E
         }
         text
     })?;
+    if let Some(ended) = rows.iter().find_map(|row| row.ended.as_ref()) {
+        return Ok(match ended.is_well() {
+            true => Exit::Done,
+            false => Exit::Failed,
+        });
+    }
     let up = !rows.is_empty() && rows.iter().all(|row| row.active.is_up());
     Ok(if up { Exit::Done } else { Exit::NothingToDo })
+}
+
+/// The rows of a unit, or of all the replicas of a template.
+fn rows_of_all(model: &Model, name: &UnitName) -> Vec<Row> {
+    let replicas = model.replicas(name);
+    let rows_of_replicas = replicas.iter().flat_map(|name| rows(model, name));
+    rows(model, name)
+        .into_iter()
+        .chain(rows_of_replicas)
+        .collect()
+}
+
+/// How far the replacing of a template's text is.
+fn replacing(model: &Model, name: &UnitName) -> String {
+    let replicas = model.replicas(name);
+    let Some(rollout) = model.rollouts.get(name).filter(|_| !replicas.is_empty()) else {
+        return String::new();
+    };
+    let unit = &model.units[name].value;
+    if let Some(refused) = &rollout.value.refused
+        && (&refused.digest, refused.run) == (&unit.digest, unit.run)
+    {
+        let text = unit.digest.short();
+        return format!("  content {text} was taken back: {}\n", refused.cause);
+    }
+    let has_text = |replica: &&UnitName| {
+        let held = model
+            .desired
+            .values()
+            .filter_map(|at| at.value.units.get(*replica));
+        held.into_iter().any(|held| held.digest == unit.digest)
+    };
+    let count = replicas.iter().filter(has_text).count();
+    match rollout.value.good.as_ref() == Some(&unit.digest) {
+        true => String::new(),
+        false => format!(
+            "  being replaced: {count} of {} have the new text\n",
+            replicas.len()
+        ),
+    }
+}
+
+/// When a unit that waits for its time begins.
+fn next_turn(model: &Model, name: &UnitName) -> Option<u64> {
+    let course = model.read_requirements(name)?.course;
+    match model.turn(name, &course, clock::now()) {
+        Turn::At(time) => Some(time),
+        _ => None,
+    }
+}
+
+fn last_run(row: &Row, ended: &Ended) -> String {
+    let machine = row.machine.as_deref().unwrap_or("-");
+    let code = match ended.result.as_str() {
+        "signal" | "core-dump" => "signal",
+        _ => "exit code",
+    };
+    let mut text = format!(
+        "  {machine}: ended {} with {}, {code} {}, content {}\n",
+        time(ended.at),
+        ended.result,
+        ended.code,
+        row.hash
+    );
+    for line in &ended.log {
+        text += &format!("    | {line}\n");
+    }
+    text
+}
+
+/// Milliseconds since 1970, for people: UTC.
+fn time(milliseconds: u64) -> String {
+    let time = UtcDateTime::from_unix_timestamp(milliseconds as i64 / 1000);
+    time.map_or_else(
+        |_| "-".to_string(),
+        |time| format!("{} {} UTC", time.date(), time_of_day(time)),
+    )
+}
+
+fn time_of_day(time: UtcDateTime) -> String {
+    format!(
+        "{:02}:{:02}:{:02}",
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 #[derive(Debug, Serialize)]
@@ -177,6 +312,13 @@ struct Explained {
 pub(super) async fn explain(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
     let name = find::known(word)?;
     let mut model = Feed::open(store).await?.model;
+    if let Some(template) = name
+        .template()
+        .filter(|t| model.replicas(t).contains(&name))
+        && let Some(unit) = model.units.get(&template).cloned()
+    {
+        model.units.insert(name.clone(), unit);
+    }
     let Some(unit) = model.units.get_mut(&name) else {
         return Err(orders::Error::NoUnit(name).into());
     };
@@ -187,7 +329,15 @@ pub(super) async fn explain(store: &Etcd, word: &str, output: Output) -> Result<
     if unit.value.state == State::Inactive {
         unit.value.state = State::Loaded;
     }
-    let verdicts = plan::explain(&model.snapshot(&Default::default()), &name);
+    let mut snapshot = model.snapshot(&Default::default(), clock::now());
+    // Or one that has ended, or waits for its time.
+    if snapshot.finished.remove(&name)
+        && let Some(requirements) = model.read_requirements(&name)
+    {
+        let requirements = Arc::new(requirements);
+        snapshot.units.insert(name.clone(), Wanted { requirements });
+    }
+    let verdicts = plan::explain(&snapshot, &name);
     if verdicts.is_empty() {
         bail!("no machine is registered");
     }

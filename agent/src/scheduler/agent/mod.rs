@@ -5,6 +5,8 @@
 //! starts what is new: so a unit that was moved meanwhile never runs beside its successor under
 //! two live leases.
 
+mod end;
+mod register;
 mod steps;
 mod told;
 
@@ -75,6 +77,7 @@ pub struct Agent<S, H, C> {
     problems: BTreeMap<UnitName, Problem>,
     published: Published,
     figures: Holding,
+    ends: end::Ends,
 }
 
 /// What came of trying to load or start a unit.
@@ -139,6 +142,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             texts: BTreeMap::new(),
             problems: BTreeMap::new(),
             published: Published::Unknown,
+            ends: end::Ends::default(),
             figures: Holding::new(&Registry::default()),
         }
     }
@@ -183,6 +187,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let mut publish = Instant::now();
         loop {
             let retry = self.reconcile(phase(self.registration)).await?;
+            self.tell_ends().await?;
             if Instant::now() >= publish {
                 publish = Instant::now() + self.publish().await?;
             }
@@ -275,18 +280,23 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 continue;
             }
             tried.insert(name.clone());
+            if let Action::Start(_, run) = action
+                && self.is_over(&name, run).await?
+            {
+                continue;
+            }
             let held_back = self
                 .problems
                 .get(&name)
                 .is_some_and(|problem| problem.tries >= TRIES || problem.next > now);
-            if held_back && matches!(action, Action::Load(..) | Action::Start(_)) {
+            if held_back && matches!(action, Action::Load(..) | Action::Start(..)) {
                 continue;
             }
             let acted = self.act(&action).await;
             self.tell(&action, &acted);
             if let Err(error) = acted {
                 self.note_problem(name, format!("{error:#}"), now);
-            } else if matches!(action, Action::Start(_)) {
+            } else if matches!(action, Action::Start(..)) {
                 self.problems.remove(&name);
             }
         }
@@ -314,7 +324,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         match action {
             Action::Stop(name) => self.host.stop(name).await,
             Action::Unload(name) => self.host.unload(name).await,
-            Action::Start(name) => self.host.start(name).await,
+            Action::Start(name, run) => self.host.start(name, *run).await,
             Action::Load(name, digest) => {
                 let text = self.text(digest).await?;
                 self.host.load(name, digest, &text).await
@@ -377,6 +387,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 active: crate::systemd::Active::Inactive,
                 sub: "dead".to_string(),
                 started: false,
+                run: 0,
                 problem: None,
             });
             seen.problem = Some(problem.text.clone());
@@ -421,43 +432,6 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             self.published = Published::Known(observed, revision);
         }
         Ok(quiet)
-    }
-
-    /// Writes the machine's key: when it is not registered, only if the desired value is still the
-    /// one obeyed here. The key is compared too: an earlier write of ours that was lost on its way
-    /// and arrives now would bind it to a lease that nobody renews any more.
-    async fn register(&mut self, key: &str) -> anyhow::Result<Outcome> {
-        let machine = self.machine.borrow_and_update().clone();
-        let own = keys::machine(&machine.id);
-        let found = self.store.read(&own).await?;
-        let lease = match self.registration {
-            Registration::In(lease) => lease,
-            Registration::Out => self.store.grant(self.pace.lease_ttl).await?,
-        };
-        let mut transaction = Transaction {
-            compares: vec![Compare::Modified(
-                own.clone(),
-                found.map_or(0, |entry| entry.modified),
-            )],
-            writes: vec![Write::Put {
-                key: own,
-                value: serde_json::to_vec(&machine)?,
-                lease: Some(lease),
-            }],
-        };
-        if self.registration == Registration::Out {
-            let obeyed = Compare::Modified(key.to_string(), self.modified);
-            transaction.compares.push(obeyed);
-        }
-        let outcome = self.store.commit(&transaction).await?;
-        match outcome {
-            Outcome::Done(_) => self.registration = Registration::In(lease),
-            Outcome::Refused if self.registration == Registration::Out => {
-                let _ = self.store.revoke(lease).await;
-            }
-            Outcome::Refused => {}
-        }
-        Ok(outcome)
     }
 
     /// After a start with a silent store: what runs on every machine anyway may run here.

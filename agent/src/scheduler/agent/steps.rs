@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Standing;
-use crate::scheduler::keys::{Desired, Seen, State};
+use crate::scheduler::keys::{Assignment, Desired, Seen, State};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::Digest;
 use crate::systemd::Active;
@@ -14,7 +14,7 @@ pub enum Action {
     Stop(UnitName),
     Unload(UnitName),
     Load(UnitName, Digest),
-    Start(UnitName),
+    Start(UnitName, u64),
 }
 
 /// How much may be done.
@@ -33,12 +33,12 @@ pub fn steps(desired: &Desired, local: &BTreeMap<UnitName, Seen>, phase: Phase) 
     if phase != Phase::Additions {
         for (name, seen) in local {
             let wanted = desired.units.get(name);
-            let stays = wanted.is_some_and(|wanted| wanted.digest == seen.digest);
+            let stays = wanted.is_some_and(|wanted| fits(wanted, seen));
             let rests = wanted.is_some_and(|wanted| wanted.state == State::Loaded);
-            if stays && !(rests && (seen.started || !is_down(seen.active))) {
+            if stays && !(rests && (seen.started || !seen.active.is_down())) {
                 continue;
             }
-            if !is_down(seen.active) {
+            if !seen.active.is_down() {
                 if seen.active != Active::Deactivating {
                     actions.push(Action::Stop(name.clone()));
                 }
@@ -56,9 +56,9 @@ pub fn steps(desired: &Desired, local: &BTreeMap<UnitName, Seen>, phase: Phase) 
     for (name, wanted) in &desired.units {
         let seen = local.get(name);
         match seen {
-            Some(seen) if seen.digest != wanted.digest => {
+            Some(seen) if !fits(wanted, seen) => {
                 // One that is down was unloaded above; the others come later.
-                if !is_down(seen.active) || phase == Phase::Additions {
+                if !seen.active.is_down() || phase == Phase::Additions {
                     continue;
                 }
                 actions.push(Action::Load(name.clone(), wanted.digest.clone()));
@@ -66,12 +66,23 @@ pub fn steps(desired: &Desired, local: &BTreeMap<UnitName, Seen>, phase: Phase) 
             None => actions.push(Action::Load(name.clone(), wanted.digest.clone())),
             Some(_) => {}
         }
-        let started = seen.is_some_and(|seen| seen.started && seen.digest == wanted.digest);
+        let started = seen.is_some_and(|seen| seen.started && fits(wanted, seen));
         if wanted.state == State::Launched && !started {
-            actions.push(Action::Start(name.clone()));
+            actions.push(Action::Start(name.clone(), wanted.run));
         }
     }
     actions
+}
+
+/// Whether what is here is what is wanted: another run of a unit begins as another text does.
+fn fits(wanted: &Assignment, seen: &Seen) -> bool {
+    wanted.digest == seen.digest && (wanted.run == seen.run || !seen.started)
+}
+
+/// The unit has done what this run was for.
+pub(super) fn has_ended(wanted: &Assignment, seen: &Seen) -> bool {
+    let launched = wanted.run > 0 && wanted.state == State::Launched;
+    launched && seen.started && fits(wanted, seen) && seen.active.is_down()
 }
 
 /// Whether nothing is here that does not belong here: then the generation is obeyed as far as
@@ -83,17 +94,13 @@ pub fn at_rest(desired: &Desired, local: &BTreeMap<UnitName, Seen>) -> Standing 
     }
 }
 
-fn is_down(active: Active) -> bool {
-    matches!(active, Active::Inactive | Active::Failed)
-}
-
 impl Action {
     pub fn unit(&self) -> &UnitName {
         match self {
             Action::Stop(name)
             | Action::Unload(name)
             | Action::Load(name, _)
-            | Action::Start(name) => name,
+            | Action::Start(name, _) => name,
         }
     }
 }
@@ -104,7 +111,7 @@ impl fmt::Display for Action {
             Action::Stop(name) => write!(f, "stop {name}"),
             Action::Unload(name) => write!(f, "unload {name}"),
             Action::Load(name, digest) => write!(f, "load {name} {}", digest.short()),
-            Action::Start(name) => write!(f, "start {name}"),
+            Action::Start(name, _) => write!(f, "start {name}"),
         }
     }
 }
@@ -112,7 +119,7 @@ impl fmt::Display for Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::keys::{Assignment, Scope};
+    use crate::scheduler::keys::Scope;
 
     fn digest(text: &str) -> Digest {
         serde_json::from_value(text.into()).expect("digest")
@@ -126,16 +133,18 @@ mod tests {
             active: Active::from(words[1]),
             sub: String::new(),
             started: words.len() > 2,
+            run: words.get(3).map_or(0, |run| run.parse().expect("run")),
             problem: None,
         }
     }
 
     fn wanted(code: &str) -> Assignment {
-        let (name, state) = code.split_once(' ').expect("code");
+        let words: Vec<&str> = code.split(' ').collect();
         Assignment {
-            digest: digest(name),
-            state: state.parse().expect("state"),
+            digest: digest(words[0]),
+            state: words[1].parse().expect("state"),
             scope: Scope::Single,
+            run: words.get(2).map_or(0, |run| run.parse().expect("run")),
         }
     }
 
@@ -172,6 +181,34 @@ mod tests {
         check("d2 launched", "d1 active started", all, &["stop"]);
         let replaced = ["unload", "load d2", "start"];
         check("d2 launched", "d1 inactive started", all, &replaced);
+    }
+
+    #[test]
+    fn a_run_is_started_once_and_another_one_anew() {
+        let all = Phase::All;
+        check("d1 launched 5", "", all, &["load d1", "start"]);
+        check("d1 launched 5", "d1 inactive started 5", all, &[]);
+        check("d1 launched 5", "d1 failed started 5", all, &[]);
+        check("d1 launched 6", "d1 active started 5", all, &["stop"]);
+        let again = ["unload", "load d1", "start"];
+        check("d1 launched 6", "d1 inactive started 5", all, &again);
+        let cases = [
+            ("d1 launched 5", "d1 inactive started 5", true),
+            ("d1 launched 5", "d1 failed started 5", true),
+            ("d1 launched 5", "d1 activating started 5", false),
+            ("d1 launched 5", "d1 inactive", false),
+            ("d1 launched 6", "d1 inactive started 5", false),
+            ("d2 launched 5", "d1 inactive started 5", false),
+            ("d1 loaded 5", "d1 inactive started 5", false),
+            ("d1 launched", "d1 inactive started", false),
+        ];
+        for (want, have, expected) in cases {
+            assert_eq!(
+                has_ended(&wanted(want), &seen(have)),
+                expected,
+                "{want} {have}"
+            );
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ impl<S, H, C> Agent<S, H, C> {
         self.figures.acted(acted);
         let text = match (acted, action) {
             (Err(error), _) => format!("{action}: {error:#}"),
-            (Ok(()), Action::Start(_) | Action::Stop(_)) => action.to_string(),
+            (Ok(()), Action::Start(..) | Action::Stop(_)) => action.to_string(),
             (Ok(()), Action::Load(..) | Action::Unload(_)) => return,
         };
         let machine = self.machine.borrow().id.clone();

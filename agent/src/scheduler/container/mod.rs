@@ -239,7 +239,8 @@ impl Writer<'_> {
     fn waiting(&self, started: Started) -> String {
         let (format, ends) = match started {
             Started::Healthy => (
-                "{{if .State.Health}}{{.State.Health.Status}}{{else}}no health check{{end}}",
+                "{{if .State.Health}}{{.State.Health.Status}}\
+                 {{else if not .Config.Healthcheck}}no health check{{end}}",
                 "healthy) exit 0;; unhealthy|no*) echo \"the container is: $state\"; exit 1",
             ),
             Started::Running | Started::Ended => ("{{.State.Status}}", "running) exit 0"),

@@ -198,6 +198,12 @@ impl Reader {
                 "this needs User= beside it",
             ),
             (
+                "Notify",
+                self.found.last("Notify") != Some("healthy")
+                    || self.found.last("HealthCmd") != Some("none"),
+                "a container without a health check is never healthy",
+            ),
+            (
                 "ReloadCmd",
                 !has(&self.found, "ReloadSignal"),
                 "ReloadCmd and ReloadSignal cannot be used together",

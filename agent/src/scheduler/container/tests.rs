@@ -228,6 +228,10 @@ fn what_cannot_be_honoured_is_refused_with_its_line() {
         ),
         ("Group=web", "Group: this needs User= beside it"),
         (
+            "HealthCmd=none\nNotify=healthy",
+            "Notify: a container without a health check is never healthy",
+        ),
+        (
             "ContainerName=a b",
             "ContainerName: this is a name of letters, digits, and _ . - after the first character",
         ),

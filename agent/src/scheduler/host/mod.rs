@@ -1,12 +1,13 @@
 //! This machine's systemd, as the agent uses it: units it was given, under their digests.
 
+mod journal;
 pub mod systemd;
 
 use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
-use super::keys::Seen;
+use super::keys::{Ended, Seen};
 use super::name::UnitName;
 use super::text::{Digest, Text};
 
@@ -18,8 +19,11 @@ pub trait Host {
     /// Makes the unit known to systemd; what was known under the name is replaced.
     async fn load(&self, name: &UnitName, digest: &Digest, text: &Text) -> anyhow::Result<()>;
 
-    /// Queues the start and notes that it was asked for.
-    async fn start(&self, name: &UnitName) -> anyhow::Result<()>;
+    /// Queues the start and notes that it was asked for, and for which run.
+    async fn start(&self, name: &UnitName, run: u64) -> anyhow::Result<()>;
+
+    /// How a unit that was started and is down ended.
+    async fn ended(&self, name: &UnitName) -> anyhow::Result<Ended>;
 
     /// Queues the stop; what is stopping already is let be.
     async fn stop(&self, name: &UnitName) -> anyhow::Result<()>;

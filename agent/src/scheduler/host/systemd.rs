@@ -16,10 +16,11 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::Host;
+use super::{Host, journal};
 use crate::root::Root;
+use crate::scheduler::clock;
 use crate::scheduler::container;
-use crate::scheduler::keys::Seen;
+use crate::scheduler::keys::{Ended, Seen};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::{Digest, Text};
 use crate::systemd::bus::Bus;
@@ -39,6 +40,13 @@ const OF_THE_MACHINE: [&str; 4] = [
 struct Note {
     digest: Digest,
     started: bool,
+    #[serde(default)]
+    run: u64,
+    /// When it was started: seconds since 1970, and microseconds on the monotonic clock.
+    #[serde(default)]
+    since: u64,
+    #[serde(default)]
+    since_us: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +54,8 @@ pub struct Systemd {
     bus: Bus,
     root: Root,
     notes: RefCell<BTreeMap<UnitName, Note>>,
+    /// Units that end: systemd is not to forget how, before it is told.
+    held: RefCell<BTreeSet<UnitName>>,
     changes: watch::Receiver<u64>,
 }
 
@@ -72,6 +82,7 @@ impl Systemd {
             bus,
             root,
             notes: RefCell::new(notes),
+            held: RefCell::default(),
             changes,
         })
     }
@@ -183,6 +194,10 @@ impl Host for Systemd {
         let seen = notes.into_iter().map(|(name, note)| {
             let row = rows.remove(name.on_systemd().as_str());
             let (load, active, sub) = match row {
+                // A start that systemd has not begun yet: it is not down for having ended.
+                Some(row) if row.queued && note.started && row.active.is_down() => {
+                    (row.load, Active::Activating, row.sub)
+                }
                 Some(row) => (row.load, row.active, row.sub),
                 None => (
                     "not-found".to_string(),
@@ -196,6 +211,7 @@ impl Host for Systemd {
                 active,
                 sub,
                 started: note.started,
+                run: note.run,
                 problem: None,
             };
             (name, seen)
@@ -219,16 +235,46 @@ impl Host for Systemd {
         let note = Note {
             digest: digest.clone(),
             started: false,
+            run: 0,
+            since: 0,
+            since_us: 0,
         };
         self.note(|notes| drop(notes.insert(name.clone(), note)))
     }
 
-    async fn start(&self, name: &UnitName) -> Result<()> {
+    async fn start(&self, name: &UnitName, run: u64) -> Result<()> {
+        let (since, since_us) = (clock::now() / 1000, clock::monotonic_us());
+        if run > 0 && !self.held.borrow().contains(name) {
+            self.bus.hold(name.on_systemd().as_str()).await?;
+            self.held.borrow_mut().insert(name.clone());
+        }
         self.bus.run(Job::Start, name.on_systemd().as_str()).await?;
         self.note(|notes| {
             if let Some(note) = notes.get_mut(name) {
-                note.started = true;
+                (note.started, note.run) = (true, run);
+                (note.since, note.since_us) = (since, since_us);
             }
+        })
+    }
+
+    async fn ended(&self, name: &UnitName) -> Result<Ended> {
+        let note = self.notes.borrow().get(name).cloned();
+        let note = note.with_context(|| format!("{name} is not here"))?;
+        let unit = name.on_systemd();
+        let outcome = self.bus.outcome(unit.as_str()).await?;
+        let held = self.held.borrow().contains(name);
+        let result = match outcome.began_us >= note.since_us {
+            true => outcome.result,
+            // Its start failed for another unit's sake, or a condition did not hold.
+            false if held => "not-started".to_string(),
+            // This service was started anew meanwhile, and systemd has forgotten the unit.
+            false => "unknown".to_string(),
+        };
+        Ok(Ended {
+            result,
+            code: outcome.code,
+            at: clock::now(),
+            log: journal::tail(unit.as_str(), note.since).await,
         })
     }
 
@@ -243,6 +289,10 @@ impl Host for Systemd {
 
     async fn unload(&self, name: &UnitName) -> Result<()> {
         self.bus.reset_failed(name.on_systemd().as_str()).await?;
+        if self.held.borrow_mut().remove(name) {
+            // It is let go at the latest when this connection ends.
+            let _ = self.bus.release(name.on_systemd().as_str()).await;
+        }
         remove(&self.link(name)?)?;
         remove(&self.root.locate(&text_path(name))?)?;
         self.note(|notes| drop(notes.remove(name)))

@@ -12,8 +12,12 @@ pub(super) fn keep(work: &mut Work) {
     let mut followers: Vec<(&UnitName, &MachineId)> = Vec::new();
     for (unit, machines) in &snapshot.placed {
         let Some(wanted) = snapshot.units.get(unit) else {
+            let cause = match snapshot.finished.contains(unit) {
+                true => Cause::Finished,
+                false => Cause::NotWanted,
+            };
             for machine in machines {
-                work.remove(unit, machine, Cause::NotWanted);
+                work.remove(unit, machine, cause.clone());
             }
             continue;
         };

@@ -9,6 +9,7 @@ mod class;
 mod keep;
 mod obstacle;
 mod place;
+mod rebalance;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use serde::Serialize;
 
 pub use brake::Brake;
 pub use obstacle::Obstacle;
+pub use rebalance::{Move, rebalance};
 
 use super::machine::{Machine, MachineId};
 use super::name::UnitName;
@@ -48,6 +50,8 @@ pub struct Snapshot {
     pub away: BTreeMap<MachineId, Away>,
     /// What the machines' desired keys say now.
     pub placed: BTreeMap<UnitName, BTreeSet<MachineId>>,
+    /// Units that have ended and are to be nowhere any more.
+    pub finished: BTreeSet<UnitName>,
     /// Live machines that may still run a unit their desired key no longer names.
     pub leaving: BTreeMap<UnitName, BTreeSet<MachineId>>,
 }
@@ -69,6 +73,8 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     NotWanted,
+    /// What was to be done there is done.
+    Finished,
     MachineLost,
     /// It may not be there, as the obstacle says.
     Obstacle(String),
@@ -154,6 +160,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::NotWanted => f.write_str("it is no longer wanted"),
+            Cause::Finished => f.write_str("it has ended"),
             Cause::MachineLost => f.write_str("the machine's lease is over"),
             Cause::Obstacle(obstacle) => f.write_str(obstacle),
             Cause::ReplacedBy(unit) => write!(f, "{unit} replaces it"),

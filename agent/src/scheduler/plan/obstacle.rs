@@ -5,7 +5,7 @@ use std::fmt;
 use super::work::{Resident, Slot};
 use crate::scheduler::machine::{Duty, Machine};
 use crate::scheduler::name::UnitName;
-use crate::scheduler::requirement::{Hold, Requirements};
+use crate::scheduler::requirement::{Course, Hold, Requirements};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle<'s> {
@@ -65,8 +65,9 @@ pub(super) fn of_machine<'s>(
     if let Some(condition) = broken {
         return Some(Obstacle::Condition(condition.as_str()));
     }
-    let stays = purpose == Purpose::Everywhere
-        || (purpose == Purpose::Keep && requirements.hold == Hold::Sticky);
+    // What ends is let come to its end.
+    let waited_for = requirements.hold == Hold::Sticky || requirements.course != Course::Lasting;
+    let stays = purpose == Purpose::Everywhere || (purpose == Purpose::Keep && waited_for);
     (machine.duty == Duty::Draining && !stays).then_some(Obstacle::Draining)
 }
 

@@ -84,7 +84,7 @@ impl<'s> Work<'s> {
         self.holders.entry(name).or_default().push(index);
     }
 
-    fn unsettle(&mut self, name: &UnitName, index: usize) {
+    pub(super) fn unsettle(&mut self, name: &UnitName, index: usize) {
         let class = self.classes.of_unit[name];
         let requirements = self.classes.all[class].requirements;
         let slot = &mut self.slots[index];

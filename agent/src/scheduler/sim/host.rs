@@ -9,17 +9,29 @@ use tokio::sync::watch;
 
 use crate::scheduler::agent::Cache;
 use crate::scheduler::host::Host;
-use crate::scheduler::keys::{Desired, Seen};
+use crate::scheduler::keys::{Desired, Ended, Seen};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::{Digest, Text};
 use crate::store::faulty::Random;
 use crate::systemd::Active;
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Stays,
+    Ends,
+    Fails,
+}
 
 #[derive(Debug, Clone)]
 pub(super) struct Machine {
     units: Rc<RefCell<BTreeMap<UnitName, Seen>>>,
     changed: Rc<watch::Sender<u64>>,
     random: Random,
+    /// What comes of units that are started.
+    ending: Rc<RefCell<BTreeMap<UnitName, End>>>,
+    starts: Rc<RefCell<Vec<(UnitName, u64)>>>,
+    /// How often each unit has changed.
+    moves: Rc<RefCell<BTreeMap<UnitName, u64>>>,
 }
 
 impl Machine {
@@ -28,6 +40,9 @@ impl Machine {
             units: Rc::default(),
             changed: Rc::new(watch::channel(0).0),
             random,
+            ending: Rc::default(),
+            starts: Rc::default(),
+            moves: Rc::default(),
         }
     }
 
@@ -37,6 +52,11 @@ impl Machine {
             .iter()
             .filter(|(_, seen)| !matches!(seen.active, Active::Inactive | Active::Failed));
         up.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What was started since this was asked last.
+    pub(super) fn new_starts(&self) -> Vec<(UnitName, u64)> {
+        self.starts.take()
     }
 
     pub(super) fn all(&self) -> BTreeMap<UnitName, Seen> {
@@ -49,6 +69,7 @@ impl Machine {
     }
 
     fn set(&self, name: &UnitName, active: Active) {
+        *self.moves.borrow_mut().entry(name.clone()).or_default() += 1;
         if let Some(seen) = self.units.borrow_mut().get_mut(name) {
             seen.active = active;
         }
@@ -57,11 +78,14 @@ impl Machine {
 
     fn later(&self, name: &UnitName, from: Active, to: Active) {
         let (machine, name) = (self.clone(), name.clone());
+        let moves = self.moves.borrow().get(&name).copied();
         let wait = Duration::from_millis(self.random.below(1500));
         tokio::task::spawn_local(async move {
             tokio::time::sleep(wait).await;
             let now = machine.units.borrow().get(&name).map(|seen| seen.active);
-            if now == Some(from) {
+            // Not when it was stopped and started anew meanwhile.
+            let moved = machine.moves.borrow().get(&name).copied() != moves;
+            if now == Some(from) && !moved {
                 machine.set(&name, to);
             }
         });
@@ -73,29 +97,57 @@ impl Host for Machine {
         Ok(self.all())
     }
 
-    async fn load(&self, name: &UnitName, digest: &Digest, _: &Text) -> anyhow::Result<()> {
+    async fn load(&self, name: &UnitName, digest: &Digest, text: &Text) -> anyhow::Result<()> {
+        let option = |name| text.value("X-Strake", name).is_some();
+        let ends = option("Batch") || option("Calendar");
+        let fails = text.value("Service", "ExecStart") == Some("/bin/false");
+        let end = match (ends, fails) {
+            (true, _) => End::Ends,
+            (_, true) => End::Fails,
+            _ => End::Stays,
+        };
+        self.ending.borrow_mut().insert(name.clone(), end);
         let seen = Seen {
             digest: digest.clone(),
             load: "loaded".to_string(),
             active: Active::Inactive,
             sub: "dead".to_string(),
             started: false,
+            run: 0,
             problem: None,
         };
         self.units.borrow_mut().insert(name.clone(), seen);
         Ok(())
     }
 
-    async fn start(&self, name: &UnitName) -> anyhow::Result<()> {
+    async fn start(&self, name: &UnitName, run: u64) -> anyhow::Result<()> {
         if self.random.percent(5) {
             anyhow::bail!("systemd is busy");
         }
         if let Some(seen) = self.units.borrow_mut().get_mut(name) {
-            seen.started = true;
+            (seen.started, seen.run) = (true, run);
         }
+        self.starts.borrow_mut().push((name.clone(), run));
         self.set(name, Active::Activating);
-        self.later(name, Active::Activating, Active::Active);
+        let end = self.ending.borrow().get(name).copied();
+        let next = match end {
+            Some(End::Fails) => Active::Failed,
+            Some(End::Ends) if self.random.percent(30) => Active::Failed,
+            Some(End::Ends) => Active::Inactive,
+            Some(End::Stays) | None => Active::Active,
+        };
+        self.later(name, Active::Activating, next);
         Ok(())
+    }
+
+    async fn ended(&self, name: &UnitName) -> anyhow::Result<Ended> {
+        let failed = self.units.borrow().get(name).map(|seen| seen.active) == Some(Active::Failed);
+        Ok(Ended {
+            result: if failed { "exit-code" } else { "success" }.to_string(),
+            code: i32::from(failed),
+            at: super::world::clock(),
+            log: Vec::new(),
+        })
     }
 
     async fn stop(&self, name: &UnitName) -> anyhow::Result<()> {

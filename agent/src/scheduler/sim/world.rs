@@ -1,36 +1,57 @@
 //! A cluster, its users and its bad luck.
 
+#[path = "replicas.rs"]
+mod replicas;
+
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::host::{Disk, Machine as Host};
 use crate::journal::Log;
 use crate::scheduler::agent::{Agent, Doors, Pace as AgentPace};
 use crate::scheduler::engine::{Engine, Pace as EnginePace};
-use crate::scheduler::keys::{self, Seen, State, Unit};
+use crate::scheduler::keys::{self, Done, Seen, State, Unit};
 use crate::scheduler::machine::{Machine, MachineId};
 use crate::scheduler::name::UnitName;
-use crate::scheduler::requirement::{Reach, Requirements};
+use crate::scheduler::requirement::{Course, Reach, Requirements};
 use crate::scheduler::text::Text;
 use crate::store::faulty::{Faulty, Link, Random};
 use crate::store::memory::Memory;
-use crate::store::{Store, Transaction, Write};
+use crate::store::{Store, Transaction, Write, read_all};
 use crate::systemd::Active;
 
 const STEPS: u64 = 40;
 const CALM: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 const GLOBAL: usize = 3;
-const OPTIONS: [&str; 5] = [
+const TEMPLATE: &str = "r@.service";
+const BATCH: usize = 5;
+const CALENDAR: usize = 6;
+const OPTIONS: [&str; 7] = [
     "",
     "[X-Fleet]\nConflicts=u1*\n",
     "[X-Fleet]\nMachineMetadata=zone=a\n",
     "[X-Fleet]\nGlobal=yes\n",
     "[X-Strake]\nMemory=1G\nPriority=3\n",
+    "[X-Strake]\nBatch=yes\n",
+    "[X-Strake]\nCalendar=minutely\n",
 ];
+/// When a world begins, in milliseconds since 1970: half a minute before a full one.
+const BEGIN: u64 = 1_800_000_030_000;
+
+thread_local! {
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+pub(super) fn clock() -> u64 {
+    let start = START.get().unwrap_or_else(Instant::now);
+    BEGIN + (Instant::now() - start).as_millis() as u64
+}
 
 struct Node {
     id: MachineId,
@@ -49,6 +70,9 @@ pub(super) struct World {
     memory: Memory,
     nodes: Vec<Node>,
     wanted: BTreeMap<UnitName, (State, Text)>,
+    /// The latest start of each unit, and the latest of all.
+    runs: BTreeMap<UnitName, u64>,
+    starts: u64,
 }
 
 impl World {
@@ -83,10 +107,13 @@ impl World {
             random: random.clone(),
             memory,
             wanted: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            starts: 0,
         }
     }
 
     pub(super) async fn live(mut self) {
+        START.set(Some(Instant::now()));
         for index in 0..self.nodes.len() {
             self.start(index);
         }
@@ -106,7 +133,8 @@ impl World {
             }
         }
         self.watch_for(CALM).await;
-        self.converged();
+        self.converged(&self.done().await);
+        self.replicas_converged().await;
     }
 
     fn say(&self, what: &str) {
@@ -134,7 +162,10 @@ impl World {
         let engine = Engine::new(
             node.engine_way.clone(),
             &node.id,
-            EnginePace::default(),
+            EnginePace {
+                clock,
+                ..EnginePace::default()
+            },
             log(node.id.as_str()),
         );
         node.tasks = vec![
@@ -150,9 +181,17 @@ impl World {
     }
 
     async fn user(&mut self) {
-        let options = self.random.below(5) as usize;
+        if self.random.percent(15) {
+            return self.replace_replicas().await;
+        }
+        let options = self.random.below(7) as usize;
         // A unit is global or not for all its life: while it changes, both are allowed for a while.
-        let kind = if options == GLOBAL { "g" } else { "u" };
+        let kind = match options {
+            GLOBAL => "g",
+            BATCH => "b",
+            CALENDAR => "c",
+            _ => "u",
+        };
         let name: UnitName = format!("{kind}{}.service", self.random.below(8))
             .parse()
             .expect("name");
@@ -164,32 +203,38 @@ impl World {
             1 => State::Loaded,
             _ => State::Launched,
         };
-        let writes = match self.random.percent(10) {
-            true => {
-                self.wanted.remove(&name);
-                vec![Write::Delete {
-                    key: keys::unit(&name),
-                }]
-            }
-            false => {
-                self.wanted.insert(name.clone(), (state, text.clone()));
-                let digest = text.digest();
-                let put = |key, value| Write::Put {
-                    key,
-                    value,
-                    lease: None,
-                };
-                let words = text.to_string().into_bytes();
-                let unit = Unit {
-                    digest: digest.clone(),
-                    state,
-                };
-                vec![
-                    put(keys::text(&digest), words),
-                    put(keys::unit(&name), serde_json::to_vec(&unit).expect("json")),
-                ]
-            }
+        if self.random.percent(10) {
+            self.wanted.remove(&name);
+            let key = keys::unit(&name);
+            return self.write(vec![Write::Delete { key }]).await;
+        }
+        self.order(&name, state, text).await;
+    }
+
+    async fn order(&mut self, name: &UnitName, state: State, text: Text) {
+        let digest = text.digest();
+        let words = text.to_string().into_bytes();
+        let former = self.wanted.insert(name.clone(), (state, text));
+        if state == State::Launched && former.is_none_or(|(former, _)| former != state) {
+            self.starts = clock().max(self.starts + 1);
+            self.runs.insert(name.clone(), self.starts);
+        }
+        let unit = Unit {
+            digest: digest.clone(),
+            state,
+            run: self.runs.get(name).copied().unwrap_or(0),
         };
+        let put = |key, value| Write::Put {
+            key,
+            value,
+            lease: None,
+        };
+        let unit = serde_json::to_vec(&unit).expect("json");
+        let writes = vec![put(keys::text(&digest), words), put(keys::unit(name), unit)];
+        self.write(writes).await;
+    }
+
+    async fn write(&self, writes: Vec<Write>) {
         self.say(&format!("user: {writes:?}"));
         let transaction = Transaction {
             compares: Vec::new(),
@@ -240,8 +285,14 @@ impl World {
         let end = tokio::time::Instant::now() + time;
         while tokio::time::Instant::now() < end {
             let before: Vec<_> = self.nodes.iter().map(|node| node.host.all()).collect();
+            let live: Vec<bool> = self.nodes.iter().map(|n| self.is_live(&n.id)).collect();
+            let done = self.done().await;
             tokio::time::sleep(LOOK).await;
             self.single();
+            for (node, live) in self.nodes.iter().zip(live) {
+                let live = live && self.is_live(&node.id);
+                self.nothing_done_twice(node, &done, live);
+            }
             for (node, before) in self.nodes.iter().zip(before) {
                 if node.agent_way.link() == Link::Cut {
                     self.nothing_stopped_by_silence(node, &before);
@@ -254,11 +305,37 @@ impl World {
         self.memory.holds(&keys::machine(id))
     }
 
+    async fn done(&self) -> BTreeMap<UnitName, Done> {
+        let listing = read_all(&self.memory, "/strake/v1/done/").await;
+        let entries = listing.expect("the store").entries.into_iter();
+        let done = entries.map(|entry| {
+            let name = entry.key.rsplit('/').next().expect("a name").parse();
+            let value = serde_json::from_slice(&entry.value).expect("done");
+            (name.expect("a name"), value)
+        });
+        done.collect()
+    }
+
+    /// What had ended at the last look was not started since, by a machine with a lease.
+    fn nothing_done_twice(&self, node: &Node, done: &BTreeMap<UnitName, Done>, live: bool) {
+        for (name, run) in node.host.new_starts() {
+            let over = done
+                .get(&name)
+                .is_some_and(|done| run > 0 && done.run >= run);
+            assert!(
+                !(live && over),
+                "seed {}: run {run} of {name} again on {}",
+                self.seed,
+                node.id
+            );
+        }
+    }
+
     fn single(&self) {
         let mut runs: BTreeMap<UnitName, Vec<&MachineId>> = BTreeMap::new();
         for node in self.nodes.iter().filter(|node| self.is_live(&node.id)) {
             for name in node.host.running() {
-                if name.as_str().starts_with('u') {
+                if name.as_str().starts_with(['u', 'b', 'c', 'r']) {
                     runs.entry(name).or_default().push(&node.id);
                 }
             }
@@ -287,7 +364,7 @@ impl World {
         }
     }
 
-    fn converged(&self) {
+    fn converged(&self, done: &BTreeMap<UnitName, Done>) {
         let seed = self.seed;
         for node in &self.nodes {
             assert!(
@@ -295,26 +372,41 @@ impl World {
                 "seed {seed}: {} is not back",
                 node.id
             );
-            for (name, seen) in node.host.all() {
+            let units = node.host.all().into_iter();
+            for (name, seen) in units.filter(|(name, _)| name.prefix() != "r") {
                 let wanted = self.wanted.get(&name);
                 let (state, text) = wanted.unwrap_or_else(|| panic!("seed {seed}: stray {name}"));
                 assert_eq!(seen.digest, text.digest(), "seed {seed}: {name}");
                 assert_eq!(
-                    seen.started,
-                    *state == State::Launched,
+                    seen.started || name.as_str().starts_with('c'),
+                    *state == State::Launched || name.as_str().starts_with('c'),
                     "seed {seed}: {name}"
                 );
             }
         }
-        for (name, (state, text)) in &self.wanted {
+        let units = self.wanted.iter().filter(|(name, _)| !name.is_template());
+        for (name, (state, text)) in units {
             let holders: Vec<&Node> = self
                 .nodes
                 .iter()
                 .filter(|node| node.host.all().contains_key(name))
                 .collect();
             let requirements = Requirements::read(name, text).expect("requirements");
+            let once = requirements.course == Course::Once && *state == State::Launched;
+            if once {
+                let done = done.get(name).map(|done| done.run);
+                assert_eq!(done, self.runs.get(name).copied(), "seed {seed}: {name}");
+            }
+            if *state == State::Launched && matches!(requirements.course, Course::Calendar(_)) {
+                // On a machine only while it is at work.
+                let age = clock().saturating_sub(done.get(name).map_or(0, |done| done.run));
+                assert!(age < 2 * 60_000, "seed {seed}: {name} ran {age} ms ago");
+                assert!(holders.len() < 2, "seed {seed}: {name}");
+                continue;
+            }
             let wanted = match (state, requirements.reach) {
                 (State::Inactive, _) => 0,
+                _ if once => 0,
                 (_, Reach::Global) => self.nodes.len(),
                 (_, Reach::Single) => 1,
             };
