@@ -17,7 +17,7 @@ use strake_agent::scheduler::text::Text;
 use strake_agent::store::measured::Measured;
 use strake_agent::store::{Store, Transaction, Write};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(50);
@@ -80,6 +80,37 @@ async fn a_socket_tells_what_was_counted_and_nothing_else() {
     };
     tokio::select! {
         never = metrics::offer(&root, "test", &registry) => never,
+        () = story => {}
+    }
+}
+
+#[tokio::test]
+async fn figures_are_told_over_tcp_where_asked_for_and_the_socket_stays_whatever_becomes_of_it() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let root = Root::new(dir.path());
+    let registry = Registry::default();
+    registry.gauge("level", "How high.", &[]).set(2.0);
+    let socket = dir.path().join("run/strake/metrics/test.sock");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = free.local_addr().expect("an address").to_string();
+    for wrong in [address.as_str(), "nonsense"] {
+        tokio::select! {
+            never = metrics::offer_at(&root, "test", wrong, &registry) => never,
+            _ = until(&socket, &["level 2"]) => {}
+        }
+    }
+    drop(free);
+    let story = async {
+        until(&socket, &["level 2"]).await;
+        let mut stream = TcpStream::connect(&address).await.expect("connected");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.contains("\nlevel 2\n"), "{answer}");
+    };
+    tokio::select! {
+        never = metrics::offer_at(&root, "test", &address, &registry) => never,
         () = story => {}
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-pub use serve::{DIRECTORY, LISTEN, offer};
+pub use serve::{DIRECTORY, LISTEN, offer, offer_at};
 
 /// Upper bounds in seconds for work that takes from a millisecond to a minute.
 pub const SECONDS: &[f64] = &[

@@ -35,18 +35,23 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Tells the figures of this service as long as it is waited for. What cannot be listened at is
 /// said once; the service goes on without it.
 pub async fn offer(root: &Root, service: &str, registry: &Registry) -> ! {
+    let address = std::env::var(LISTEN).unwrap_or_default();
+    offer_at(root, service, &address, registry).await
+}
+
+/// At an address too, unless it is empty.
+pub async fn offer_at(root: &Root, service: &str, address: &str, registry: &Registry) -> ! {
     let at_socket = async {
         match bind(root, service) {
             Ok(listener) => serve(async || Ok(listener.accept().await?.0), registry).await,
             Err(error) => told(&error).await,
         }
     };
-    let address = std::env::var(LISTEN).unwrap_or_default();
     let over_tcp = async {
         if address.is_empty() {
             return std::future::pending().await;
         }
-        let listener = TcpListener::bind(&address).await;
+        let listener = TcpListener::bind(address).await;
         match listener.with_context(|| format!("listening at {LISTEN}={address}")) {
             Ok(listener) => serve(async || Ok(listener.accept().await?.0), registry).await,
             Err(error) => told(&error).await,

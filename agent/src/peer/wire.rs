@@ -128,7 +128,28 @@ pub fn parse(path: &str) -> Option<(UnitName, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Other machines are of the cluster; what they send is looked at all the same.
+        #[test]
+        fn nothing_that_is_sent_is_more_than_it_may_be(path in ".{0,80}", query in ".{0,80}") {
+            for path in [path.clone(), format!("/v1/units/{path}/journal")] {
+                if let Some((unit, what)) = parse(&path) {
+                    let again = super::path(&unit, what);
+                    prop_assert_eq!(parse(&again), Some((unit, what)));
+                }
+            }
+            for query in [query.clone(), format!("lines={query}"), format!("output={query}")] {
+                if let Ok(wanted) = Wanted::parse(&query) {
+                    prop_assert!(wanted.lines <= MAX_LINES);
+                    prop_assert!(OUTPUTS.contains(&wanted.output.as_str()));
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_path_names_any_unit_there_can_be() {
