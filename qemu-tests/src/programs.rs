@@ -36,6 +36,11 @@ pub fn overlay_load(workspace: &Workspace) -> Result<PathBuf> {
     example(workspace, "overlay_load")
 }
 
+/// The load of `cargo lab bench lock`.
+pub fn lock_load(workspace: &Workspace) -> Result<PathBuf> {
+    example(workspace, "lock_load")
+}
+
 fn example(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let mut command = command(workspace);
     run_visibly(command.args(["--package", "strake-agent", "--example", name]))?;

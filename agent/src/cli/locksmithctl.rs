@@ -244,6 +244,7 @@ async fn reboot(flags: &Flags) -> Result<Exit> {
         since: crate::update::clock(),
         group: flags.group.clone(),
         store: Some(flags.store()?),
+        target: None,
         drained: false,
     };
     pending.write(&root)?;

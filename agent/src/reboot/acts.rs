@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use strake_cloud_config::config::RebootStrategy;
+use strake_updates::version::Version;
 use tokio::time::timeout;
 
+use super::budget::Obstacle;
 use super::decision::{Heed, Held, Situation, Stage, Step, Traces, Wanted, takes_lock};
 use super::logind::Inhibitors;
 use super::own::{self, Known};
@@ -34,8 +36,8 @@ const GOING_DOWN: Duration = Duration::from_secs(15 * 60);
 
 impl<U: Units, S: Store> Service<'_, U, S> {
     /// On the disk, before it is in the store.
-    fn mark(&mut self, drained: bool) -> Result<(), super::pending::Error> {
-        let pending = Pending {
+    fn mark(&mut self, change: impl FnOnce(&mut Pending)) -> Result<(), super::pending::Error> {
+        let fresh = || Pending {
             boot: boot_id(self.root),
             since: clock(),
             group: self.settings.group.name().to_string(),
@@ -43,8 +45,12 @@ impl<U: Units, S: Store> Service<'_, U, S> {
                 true => self.settings.store.clone(),
                 false => None,
             },
-            drained,
+            target: None,
+            drained: false,
         };
+        // What this reboot has written before stays; what an earlier boot left is settled by now.
+        let mut pending = Pending::read(self.root)?.unwrap_or_else(fresh);
+        change(&mut pending);
         pending.write(self.root)?;
         self.state.traces = Traces::Ours;
         Ok(())
@@ -68,7 +74,7 @@ impl<U: Units, S: Store> Service<'_, U, S> {
                 }
             }
         }
-        if let Err(error) = self.mark(false) {
+        if let Err(error) = self.mark(|_| {}) {
             return self.pause(PAUSE, text(&error));
         }
         let (root, who, store) = (
@@ -112,16 +118,10 @@ impl<U: Units, S: Store> Service<'_, U, S> {
         {
             return;
         }
-        if let (Some(Wanted::Update(version)), Some(store)) = (&situation.wanted, &self.doors.store)
+        if let Some(Wanted::Update(version)) = &situation.wanted
+            && !self.enter(*version).await
         {
-            match budget::is_refused(store, *version).await {
-                Ok(false) => {}
-                // The watch tells of it, too, and the release goes.
-                Ok(true) => return self.pause(STORE_PAUSE, format!("{version} is refused")),
-                // Without the lock the store is not needed.
-                Err(_) if !self.takes_lock() || self.state.held == Held::Silent => {}
-                Err(error) => return self.pause(STORE_PAUSE, text(&error)),
-            }
+            return;
         }
         let mut obstacles: Vec<String> = safety::etcd(self.root).await.into_iter().collect();
         if let (Some(lock), Some(store)) = (self.lock(), &self.doors.store) {
@@ -132,6 +132,35 @@ impl<U: Units, S: Store> Service<'_, U, S> {
         if !obstacles.is_empty() {
             self.pause(PAUSE, obstacles.join("; "));
         }
+    }
+
+    /// Whether the cluster lets this machine try the release. A silent store says nothing against a
+    /// reboot that needs no lock.
+    async fn enter(&mut self, version: Version) -> bool {
+        let Some(store) = self.doors.store.clone() else {
+            return true;
+        };
+        if let Err(error) = self.mark(|pending| pending.target = Some(version)) {
+            self.pause(PAUSE, text(&error));
+            return false;
+        }
+        let needs_lock = self.takes_lock() && self.state.held != Held::Silent;
+        match budget::enter(&store, &self.who.id, version, self.settings.budget).await {
+            Ok(None) => return true,
+            // The watch tells of it, too, and the release goes.
+            Ok(Some(Obstacle::Refused)) => {
+                self.pause(STORE_PAUSE, format!("{version} is refused"));
+            }
+            Ok(Some(Obstacle::Unproven { others })) => self.pause(
+                PAUSE,
+                format!(
+                    "{others} machines try {version} or fell back, and nobody is healthy on it"
+                ),
+            ),
+            Err(_) if !needs_lock => return true,
+            Err(error) => self.pause(STORE_PAUSE, text(&error)),
+        }
+        false
     }
 
     pub(super) async fn warn(&mut self, left: Duration) {
@@ -178,14 +207,14 @@ impl<U: Units, S: Store> Service<'_, U, S> {
 
     /// Whether the machine is closed to units now, by whomever.
     async fn close(&mut self, store: &S, id: &MachineId) -> bool {
-        if let Err(error) = self.mark(true) {
+        if let Err(error) = self.mark(|pending| pending.drained = true) {
             self.pause(PAUSE, text(&error));
             return false;
         }
         let closed = drain::close(store, id).await;
         if matches!(closed, Ok(false)) {
             // Somebody drains it by hand, and is to open it again.
-            if let Err(error) = self.mark(false) {
+            if let Err(error) = self.mark(|pending| pending.drained = false) {
                 self.pause(PAUSE, text(&error));
                 return false;
             }

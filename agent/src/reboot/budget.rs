@@ -5,6 +5,11 @@
 //! |---|---|---|
 //! | `fallbacks/VERSION/ID` | `FallBack` | that machine, before it gives the reboot lock back |
 //! | `refused/VERSION` | `Refused` | the machine whose fall back used the budget up |
+//! | `trying/VERSION/ID` | nothing | that machine, from before its reboot until it knows |
+//! | `proven/VERSION` | nothing | the first machine that is healthy on it |
+//!
+//! Until a release is proven somewhere, no more machines try it at once than the budget has left:
+//! a release that fails everywhere touches no more machines than that.
 //!
 //! What a machine has told is on its STATE and is not told again: a lifted release starts anew.
 
@@ -81,6 +86,91 @@ fn refused(version: Version) -> String {
     format!("{}{version}", refused_prefix())
 }
 
+fn trying(version: Version) -> String {
+    format!("{ALL}trying/{version}/")
+}
+
+fn proven(version: Version) -> String {
+    format!("{ALL}proven/{version}")
+}
+
+/// What keeps a machine from rebooting into a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    Refused,
+    /// So many others try it already, or have fallen back, and nobody is healthy on it yet.
+    Unproven {
+        others: usize,
+    },
+}
+
+/// Asked right before the reboot into the release. Without an obstacle the machine counts as one
+/// that tries it, until `prove`, `tell` or `leave` say how it went.
+pub async fn enter(
+    store: &impl Store,
+    id: &str,
+    version: Version,
+    budget: Option<usize>,
+) -> Result<Option<Obstacle>, store::Error> {
+    if is_refused(store, version).await? {
+        return Ok(Some(Obstacle::Refused));
+    }
+    let key = format!("{}{id}", trying(version));
+    let transaction = Transaction {
+        compares: vec![Compare::Created(key.clone(), 0)],
+        writes: vec![put(key.clone(), &"")],
+    };
+    // Refused: it is there since an earlier try, which may have ended in any way.
+    store.commit(&transaction).await?;
+    if store.read(&proven(version)).await?.is_some() {
+        return Ok(None);
+    }
+    let tries = read_all(store, &trying(version)).await?.entries;
+    let own = tries.iter().find(|entry| entry.key == key);
+    // In the order in which they came, so that of two who look at once one goes on.
+    let is_earlier = |created: i64| own.is_none_or(|own| created < own.created);
+    let earlier = tries
+        .iter()
+        .filter(|entry| is_earlier(entry.created))
+        .count();
+    let fell_back = read_all(store, &fallbacks(version)).await?.entries.len();
+    let others = earlier + fell_back;
+    if others < budget_of(store, budget).await? {
+        return Ok(None);
+    }
+    leave(store, id, version).await?;
+    Ok(Some(Obstacle::Unproven { others }))
+}
+
+/// It was not tried after all.
+pub async fn leave(store: &impl Store, id: &str, version: Version) -> Result<(), store::Error> {
+    let key = format!("{}{id}", trying(version));
+    let transaction = Transaction {
+        compares: Vec::new(),
+        writes: vec![Write::Delete { key }],
+    };
+    store.commit(&transaction).await.map(drop)
+}
+
+/// It runs here, and the boot was healthy.
+pub async fn prove(store: &impl Store, id: &str, version: Version) -> Result<(), store::Error> {
+    let key = proven(version);
+    let transaction = Transaction {
+        compares: vec![Compare::Created(key.clone(), 0)],
+        writes: vec![put(key, &"")],
+    };
+    // Refused: another one was first.
+    store.commit(&transaction).await?;
+    leave(store, id, version).await
+}
+
+async fn budget_of(store: &impl Store, given: Option<usize>) -> Result<usize, store::Error> {
+    Ok(match given {
+        Some(budget) => budget,
+        None => default_budget(read_all(store, MACHINES).await?.entries.len()),
+    })
+}
+
 fn put(key: String, value: &impl Serialize) -> Write {
     Write::Put {
         key,
@@ -132,9 +222,10 @@ pub async fn tell(
             journal: refusal.journal,
         };
         let key = format!("{}{id}", fallbacks(version));
+        let tried = format!("{}{id}", trying(version));
         let transaction = Transaction {
             compares: Vec::new(),
-            writes: vec![put(key, &fall_back)],
+            writes: vec![put(key, &fall_back), Write::Delete { key: tried }],
         };
         store.commit(&transaction).await?;
         refuse_for_all(store, version, &fall_back.cause, budget).await?;
@@ -154,10 +245,7 @@ async fn refuse_for_all(
     budget: Option<usize>,
 ) -> Result<(), store::Error> {
     let fell_back = read_all(store, &fallbacks(version)).await?.entries.len();
-    let budget = match budget {
-        Some(budget) => budget,
-        None => default_budget(read_all(store, MACHINES).await?.entries.len()),
-    };
+    let budget = budget_of(store, budget).await?;
     if fell_back < budget {
         return Ok(());
     }
@@ -175,8 +263,7 @@ async fn refuse_for_all(
     store.commit(&transaction).await.map(drop)
 }
 
-/// Asked by the holder of the lock, right before it reboots into the release.
-pub async fn is_refused(store: &impl Store, version: Version) -> Result<bool, store::Error> {
+async fn is_refused(store: &impl Store, version: Version) -> Result<bool, store::Error> {
     Ok(store.read(&refused(version)).await?.is_some())
 }
 
@@ -226,6 +313,9 @@ pub async fn lift(store: &impl Store, version: Version) -> Result<bool, store::E
     let mut keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
     if is_refused(store, version).await? {
         keys.push(refused(version));
+    }
+    if store.read(&proven(version)).await?.is_some() && !keys.is_empty() {
+        keys.push(proven(version));
     }
     let was_known = !keys.is_empty();
     for some in keys.chunks(MAX_OPERATIONS) {
@@ -332,6 +422,40 @@ mod tests {
         node.save(&root).expect("saved");
         tell(&root, &store, "a", None).await.expect("told");
         assert_eq!(refusals(&store).await.expect("answer").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_unproven_release_is_tried_by_no_more_than_the_budget_at_once() {
+        let store = Memory::default();
+        live(&store, 5).await;
+        let bad = version("2.0.0");
+        let enter = async |id: &str, given| {
+            let entered = enter(&store, id, bad, given).await;
+            entered.expect("answer")
+        };
+        let others = |others| Some(Obstacle::Unproven { others });
+        assert_eq!(enter("a", None).await, None);
+        assert_eq!(enter("a", None).await, None, "it may ask twice");
+        assert_eq!(enter("b", None).await, others(1));
+        assert_eq!(enter("b", Some(2)).await, None);
+        assert_eq!(enter("c", Some(2)).await, others(2));
+        leave(&store, "a", bad).await.expect("left");
+        leave(&store, "b", bad).await.expect("left");
+        assert_eq!(enter("c", None).await, None);
+        assert_eq!(enter("d", None).await, others(1));
+        prove(&store, "c", bad).await.expect("proven");
+        for id in ["d", "e", "f"] {
+            assert_eq!(enter(id, None).await, None);
+        }
+        let (_dir, root) = machine(&[refusal("2.0.0", 100, "it hung")]);
+        tell(&root, &store, "d", None).await.expect("told");
+        assert_eq!(enter("g", None).await, Some(Obstacle::Refused));
+        assert!(lift(&store, bad).await.expect("lifted"));
+        assert_eq!(
+            enter("g", None).await,
+            others(2),
+            "e and f are not back yet"
+        );
     }
 
     #[tokio::test]

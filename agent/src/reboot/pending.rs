@@ -8,6 +8,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use strake_updates::time::Timestamp;
+use strake_updates::version::Version;
 
 use crate::apply::tree::Node;
 use crate::apply::write::{self, write_one};
@@ -26,6 +27,9 @@ pub struct Pending {
     pub group: String,
     /// Where the lock is; nothing: none was taken.
     pub store: Option<etcd::Settings>,
+    /// The release that is rebooted into, once the cluster counts this machine as trying it.
+    #[serde(default)]
+    pub target: Option<Version>,
     /// Whether this machine was closed to units for the reboot.
     pub drained: bool,
 }
@@ -101,6 +105,7 @@ mod tests {
             since: Timestamp::from_unix(1_800_000_000),
             group: "workers".into(),
             store: None,
+            target: Some("1.2.0".parse().expect("version")),
             drained: true,
         };
         for _ in 0..2 {

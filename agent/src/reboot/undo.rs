@@ -67,6 +67,13 @@ pub async fn settle<S: Store>(
             budget::tell(root, store, &who.id, budget).await?;
         }
     }
+    if let (Some(target), Some(store)) = (pending.target, store) {
+        let ended = match running(root) == Ok(target) {
+            true => budget::prove(store, &who.id, target).await,
+            false => budget::leave(store, &who.id, target).await,
+        };
+        ended.map_err(budget::Error::from)?;
+    }
     let mut told = "nothing was taken";
     if pending.store.is_some() || pending.drained {
         let store = store.ok_or(Error::NoStore)?;

@@ -27,6 +27,8 @@ enum Bench {
     Build,
     /// Checking and applying cloud-configs, against cloud-init
     Config,
+    /// Machines that want the reboot lock, 1,000 on a real etcd and 10,000 in memory
+    Lock,
     /// The overlay network between namespaces, against a vxlan made by hand (as root)
     Overlay,
     /// Units through a real etcd, with machines simulated up to 10,000
@@ -56,6 +58,7 @@ pub(super) fn run(arguments: &Arguments, workspace: &Workspace) -> Result<Exit> 
         Bench::Boot => bench::boot(&site)?,
         Bench::Build => bench::build(&site)?,
         Bench::Config => bench::config(&site)?,
+        Bench::Lock => bench::lock(&site)?,
         Bench::Overlay => bench::overlay(&site)?,
         Bench::Scheduler => bench::scheduler(&site)?,
         Bench::Update => bench::update(&site)?,

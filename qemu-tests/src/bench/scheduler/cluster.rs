@@ -23,10 +23,10 @@ const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// A child that is killed when the value goes.
 #[derive(Debug)]
-pub(super) struct Process(Child);
+pub(in crate::bench) struct Process(Child);
 
 impl Process {
-    pub(super) fn start(command: &mut Command) -> Result<Self> {
+    pub(in crate::bench) fn start(command: &mut Command) -> Result<Self> {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn();
         Ok(Self(
@@ -165,7 +165,7 @@ pub(super) fn sync_ms(directory: &Path) -> Result<f64> {
     Ok(times.median())
 }
 
-pub(super) fn number(told: &Value, name: &str) -> Result<f64> {
+pub(in crate::bench) fn number(told: &Value, name: &str) -> Result<f64> {
     let found = told[name].as_f64();
     found.with_context(|| format!("{name} is not in {told}"))
 }
@@ -177,12 +177,12 @@ pub(super) fn answer_of(child: Child) -> Result<Value> {
 }
 
 /// What is measured meanwhile goes on by itself.
-pub(super) fn pause(time: Duration) -> Result<()> {
+pub(in crate::bench) fn pause(time: Duration) -> Result<()> {
     poll(&mut [], Some(&timespec(time))).context("waiting")?;
     Ok(())
 }
 
-fn free_address() -> Result<String> {
+pub(in crate::bench) fn free_address() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
     Ok(format!("http://{}", listener.local_addr()?))
 }

@@ -3,7 +3,7 @@
 //! The machines are the real agent with units that do nothing (`agent/examples/scheduler_load`);
 //! etcd, leader, machines and whoever measures are processes of one host.
 
-mod cluster;
+pub(super) mod cluster;
 
 use std::fs;
 use std::path::{Path, PathBuf};
