@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 15] = [
+pub const SCENARIOS: [&Scenario; 16] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -58,6 +58,7 @@ pub const SCENARIOS: [&Scenario; 15] = [
     &update::SHORT,
     &cluster::SCENARIO,
     &cluster::FAULTS,
+    &cluster::ROLLING,
     &power::SCENARIO,
     &update::GOOD,
     &update::FALL_BACK,

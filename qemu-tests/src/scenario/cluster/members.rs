@@ -39,8 +39,20 @@ fn mac(number: u8) -> String {
     format!("52:54:00:09:02:{number:02x}")
 }
 
+/// What a scenario has beside the cluster itself.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
+    /// Sections of the cloud-config.
+    pub(super) sections: String,
+    /// Items of `write_files`.
+    pub(super) files: String,
+    /// Keys of `strake`, indented by two; the boot is healthy at once without them.
+    pub(super) strake: Option<String>,
+    pub(super) published: Vec<u16>,
+}
+
 /// Each machine finds its own address in it.
-fn user_data(stage: &Stage) -> Result<String> {
+fn user_data(stage: &Stage, extra: &Extra) -> Result<String> {
     let made = stage.directory("cluster-init.yaml");
     let part = match fs::read_to_string(&made) {
         Ok(part) => part,
@@ -61,9 +73,13 @@ fn user_data(stage: &Stage) -> Result<String> {
     });
     let key = stage.key.public()?;
     let networks = networks.concat();
+    let Extra {
+        sections, files, ..
+    } = extra;
+    let strake = extra.strake.as_deref().unwrap_or("  health: {for: 1s}\n");
     Ok(format!(
-        "#cloud-config\nssh_authorized_keys:\n  - {key}\nwrite_files:\n{networks}{part}  \
-         health: {{for: 1s}}\n"
+        "#cloud-config\nssh_authorized_keys:\n  - {key}\n{sections}write_files:\n\
+         {networks}{files}{part}{strake}"
     ))
 }
 
@@ -71,28 +87,36 @@ fn sockets(stage: &Stage) -> PathBuf {
     stage.switch_sockets().join("members")
 }
 
-fn spec(stage: &Stage, name: &str, number: u8) -> Result<MachineSpec> {
-    let mut spec = stage.spec(name).config_drive(&user_data(stage)?);
+fn spec(stage: &Stage, name: &str, number: u8, extra: &Extra) -> Result<MachineSpec> {
+    let mut spec = stage
+        .spec(name)
+        .config_drive(&user_data(stage, extra)?)
+        .lan(&port_socket(&sockets(stage), number), &mac(number));
     spec.memory_mib = 1024;
-    Ok(spec.lan(&port_socket(&sockets(stage), number), &mac(number)))
+    spec.published.clone_from(&extra.published);
+    Ok(spec)
 }
 
 /// Switched on; nobody has waited for it yet.
-pub(super) fn begin(stage: &Stage, name: &str, number: u8) -> Result<Machine> {
+pub(super) fn begin(stage: &Stage, name: &str, number: u8, extra: &Extra) -> Result<Machine> {
     let directory = stage.directory(name);
-    Machine::start(spec(stage, name, number)?, &directory, &stage.tools)
+    Machine::start(spec(stage, name, number, extra)?, &directory, &stage.tools)
+}
+
+pub(super) fn start(stage: &Stage) -> Result<Machine> {
+    start_with(stage, &Extra::default())
 }
 
 /// All three at once; the first is the runner's.
-pub(super) fn start(stage: &Stage) -> Result<Machine> {
+pub(super) fn start_with(stage: &Stage, extra: &Extra) -> Result<Machine> {
     make_private(&stage.switch_sockets())?;
     let sockets = sockets(stage);
     make_private(&sockets)?;
     // Ends with the test run.
     thread::spawn(move || switch::serve(&sockets, SEED));
-    let mut first = begin(stage, "member1", 1)?;
+    let mut first = begin(stage, "member1", 1, extra)?;
     for number in [2, 3] {
-        let machine = begin(stage, &format!("member{number}"), number)?;
+        let machine = begin(stage, &format!("member{number}"), number, extra)?;
         stage.members().insert(number, machine);
     }
     first.wait_for_ssh(Deadline::seconds(2 * BOOT_LIMIT))?;

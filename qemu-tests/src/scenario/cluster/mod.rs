@@ -2,6 +2,7 @@
 //! there, and each kind of loss.
 
 mod members;
+mod rolling;
 
 use std::time::Instant;
 
@@ -9,7 +10,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 pub(super) use self::members::Members;
-use self::members::{LIMIT, NUMBERS, address, begin, control, number_of, places, start, told};
+use self::members::{
+    Extra, LIMIT, NUMBERS, address, begin, control, number_of, places, start, told,
+};
+pub(super) use self::rolling::SCENARIO as ROLLING;
 use super::runner::BOOT_LIMIT;
 use super::{Check, Extent, How, Scenario, Stage};
 use crate::machine::Machine;
@@ -278,7 +282,7 @@ fn new_disk(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut third = stage.members().remove(&3).context("no third machine")?;
     third.power_cut()?;
     drop(third);
-    let mut third = begin(stage, "member3-new-disk", 3)?;
+    let mut third = begin(stage, "member3-new-disk", 3, &Extra::default())?;
     third.wait_for_ssh(Deadline::seconds(2 * BOOT_LIMIT))?;
     let lost = id_of(&first, &address(3));
     one.wait_until("another third member", Deadline::seconds(LIMIT), |one| {

@@ -7,7 +7,7 @@ mod cuts;
 mod fall_back;
 mod good;
 mod node;
-mod releases;
+pub(super) mod releases;
 mod short;
 mod spread;
 

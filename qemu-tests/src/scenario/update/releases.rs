@@ -14,8 +14,8 @@ use crate::tools::Tools;
 /// What the passive slot of a machine that was updated before holds.
 pub(super) const BEFORE: &str = "0.0.9";
 /// The image under test is 0.1.0 or later; these come after it.
-pub(super) const GOOD: &str = "90.1.0";
-pub(super) const BROKEN: &str = "90.2.0";
+pub(in crate::scenario) const GOOD: &str = "90.1.0";
+pub(in crate::scenario) const BROKEN: &str = "90.2.0";
 pub(super) const LATER: &str = "90.3.0";
 pub(super) const LAST: &str = "90.4.0";
 
@@ -27,7 +27,9 @@ pub(super) const CHAIN: &str = "chain";
 pub(super) const BREAKING: &str = "breaking";
 /// Of the scenario that every run has.
 pub(super) const SHORT: &str = "short";
-const CHANNELS: [&str; 4] = [STABLE, CHAIN, BREAKING, SHORT];
+/// Of a cluster that rolls.
+pub(in crate::scenario) const ROLLING: &str = "rolling";
+const CHANNELS: [&str; 5] = [STABLE, CHAIN, BREAKING, SHORT, ROLLING];
 
 #[derive(Debug)]
 pub(crate) struct Releases {
@@ -52,7 +54,7 @@ impl Releases {
         })
     }
 
-    pub(super) fn publisher(&self) -> RefMut<'_, Publisher> {
+    pub(in crate::scenario) fn publisher(&self) -> RefMut<'_, Publisher> {
         self.publisher.borrow_mut()
     }
 
@@ -81,7 +83,12 @@ impl Releases {
     }
 
     /// Once is enough.
-    pub(super) fn publish(&self, version: &str, channel: &str, options: &[&str]) -> Result<Built> {
+    pub(in crate::scenario) fn publish(
+        &self,
+        version: &str,
+        channel: &str,
+        options: &[&str],
+    ) -> Result<Built> {
         let built = self.built(version)?;
         if !self
             .published

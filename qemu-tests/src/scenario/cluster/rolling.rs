@@ -1,0 +1,248 @@
+//! A release reaches every machine of a cluster, one at a time, while a service keeps answering.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::formed;
+use super::members::{Extra, LIMIT, Members, NUMBERS, places, start_with, told};
+use crate::machine::{Machine, http};
+use crate::registry::{GREETER_PORT, GREETING};
+use crate::scenario::runner::BOOT_LIMIT;
+use crate::scenario::update::releases::{GOOD, ROLLING};
+use crate::scenario::{Check, Extent, How, Scenario, Stage};
+use crate::wait::Deadline;
+
+pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
+    name: "rolling",
+    extent: Extent::Full,
+    start,
+    checks: &[
+        Check {
+            name: "three machines with one cloud-config are an etcd cluster behind TLS",
+            how: How::Now(formed),
+        },
+        Check {
+            name: "a container of the cluster answers on every machine",
+            how: How::Now(serves),
+        },
+        Check {
+            name: "a release rolls through the cluster, one machine at a time, and no request fails",
+            how: How::Now(rolls),
+        },
+    ],
+};
+
+const UNIT: &str = "web.container";
+/// Three installations and three boots, on machines that share two processors.
+const ROLL_LIMIT: u64 = 6 * BOOT_LIMIT;
+const EVERY: Duration = Duration::from_millis(500);
+
+fn start(stage: &Stage) -> Result<Machine> {
+    let releases = stage.releases()?;
+    let publisher = releases.publisher();
+    let root: String = publisher
+        .root()?
+        .lines()
+        .map(|line| format!("      {line}\n"))
+        .collect();
+    let (server, registry) = (publisher.address()?, stage.registry()?.address());
+    let extra = Extra {
+        sections: format!(
+            "coreos:\n  update: {{group: {ROLLING}, server: \"{server}\", reboot_strategy: etcd-lock}}\n"
+        ),
+        files: format!(
+            "  - path: /etc/strake/update/root.json\n    content: |\n{root}  - path: \
+             /etc/docker/daemon.json\n    content: |\n      {{\"storage-driver\": \"overlay2\", \
+             \"insecure-registries\": [\"{registry}\"]}}\n"
+        ),
+        strake: Some("  health: {for: 1s, deadline: 5m}\n".to_owned()),
+        published: vec![GREETER_PORT],
+    };
+    drop(publisher);
+    start_with(stage, &extra)
+}
+
+fn serves(one: &mut Machine, stage: &Stage) -> Result<()> {
+    let registry = stage.registry()?.address();
+    let port = GREETER_PORT;
+    let text = format!(
+        "[Container]\nImage={registry}/greeter:1\nPublishPort={port}:{port}\n[Service]\n\
+         Restart=always\nTimeoutStartSec=300\n[X-Fleet]\nGlobal=yes"
+    );
+    one.ask(&format!("cat >/tmp/{UNIT} <<'END'\n{text}\nEND"))?;
+    one.ask(&format!(
+        "cd /tmp && sudo strake unit start --no-block {UNIT}"
+    ))?;
+    let mut members = stage.members();
+    for machine in [one].into_iter().chain(members.values_mut()) {
+        let what = format!("an answer of {}", machine.name());
+        machine.wait_until(&what, Deadline::seconds(2 * LIMIT), |machine| {
+            machine.http(GREETER_PORT, "/")
+        })?;
+    }
+    Ok(())
+}
+
+/// Asks the machines in turn, as a client that knows all of them; a request fails when none of
+/// them answers.
+struct Client {
+    over: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Client {
+    fn start(ports: Vec<u16>) -> Client {
+        let (over, asked) = (
+            Arc::new(AtomicBool::default()),
+            Arc::new(AtomicUsize::default()),
+        );
+        let failed = Arc::new(AtomicUsize::default());
+        let (seen, count, none) = (over.clone(), asked.clone(), failed.clone());
+        let thread = thread::spawn(move || {
+            let mut next = Instant::now();
+            let mut first = 0;
+            while !seen.load(Ordering::Relaxed) {
+                let turn = (0..ports.len()).map(|index| ports[(first + index) % ports.len()]);
+                let answer = turn.into_iter().find_map(|port| http(port, "/"));
+                count.fetch_add(1, Ordering::Relaxed);
+                if !answer.is_some_and(|body| body.contains(GREETING)) {
+                    none.fetch_add(1, Ordering::Relaxed);
+                }
+                first += 1;
+                next += EVERY;
+                thread::park_timeout(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        Client {
+            over,
+            asked,
+            failed,
+            thread,
+        }
+    }
+
+    /// Requests, and those that failed.
+    fn end(self) -> Result<(usize, usize)> {
+        self.over.store(true, Ordering::Relaxed);
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        Ok((count(&self.asked), count(&self.failed)))
+    }
+}
+
+/// What was seen of the lock and of etcd on the way.
+#[derive(Debug, Default)]
+struct Watched {
+    looks: usize,
+    most_holders: usize,
+    least_members: Option<usize>,
+}
+
+impl Watched {
+    fn look(&mut self, machine: &mut Machine) -> Result<()> {
+        let Some(lock) = told(machine, "lock status").ok().flatten() else {
+            return Ok(());
+        };
+        let holders = lock["holders"].as_array().map_or(0, Vec::len);
+        self.most_holders = self.most_holders.max(holders);
+        if let Some(status) = told(machine, "cluster status").ok().flatten() {
+            let members = status["members"].as_array().cloned().unwrap_or_default();
+            let up = |member: &&serde_json::Value| {
+                matches!(member["standing"].as_str(), Some("leader" | "follower"))
+            };
+            let up = members.iter().filter(up).count();
+            self.least_members = Some(self.least_members.map_or(up, |least| least.min(up)));
+        }
+        self.looks += 1;
+        Ok(())
+    }
+}
+
+fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
+    stage
+        .releases()?
+        .publish(GOOD, ROLLING, &["--deltas", "0"])?;
+    let mut members = stage.members();
+    let mut ports = vec![one.port(GREETER_PORT)?];
+    for machine in members.values() {
+        ports.push(machine.port(GREETER_PORT)?);
+    }
+    let client = Client::start(ports);
+    let begin = Instant::now();
+    one.expect_losses();
+    // The updater looks by itself, only later than a test wants to wait.
+    install_soon(one)?;
+    for machine in members.values_mut() {
+        machine.expect_losses();
+        install_soon(machine)?;
+    }
+    let mut watched = Watched::default();
+    let rolled = one.wait_until(
+        "the release on all machines",
+        Deadline::seconds(ROLL_LIMIT),
+        |one| {
+            watched.look(one)?;
+            let mut done = usize::from(runs(one));
+            for machine in members.values_mut() {
+                done += usize::from(runs(machine));
+            }
+            if let Some(machine) = members.get_mut(&2) {
+                watched.look(machine)?;
+            }
+            Ok((done == NUMBERS.len()).then_some(()))
+        },
+    );
+    let (asked, failed) = client.end()?;
+    println!(
+        "        {:.0} s; {asked} requests, {failed} failed; {} looks: at most {} holders of the lock, at \
+         least {} members of etcd up",
+        begin.elapsed().as_secs_f64(),
+        watched.looks,
+        watched.most_holders,
+        watched.least_members.unwrap_or_default(),
+    );
+    rolled?;
+    ensure!(failed == 0, "{failed} of {asked} requests failed");
+    ensure!(watched.most_holders == 1, "the lock was held {watched:?}");
+    ensure!(
+        watched.least_members.context("etcd was never seen")? >= 2,
+        "etcd lost its majority: {watched:?}"
+    );
+    all_back(one, &mut members)
+}
+
+fn install_soon(machine: &mut Machine) -> Result<()> {
+    machine
+        .ask("sudo systemd-run --quiet --collect --unit=install-now strake update install")
+        .map(drop)
+}
+
+fn runs(machine: &mut Machine) -> bool {
+    let status = machine.status().ok().flatten().unwrap_or_default();
+    status["release"] == GOOD
+        && status
+            .pointer("/entry/state")
+            .is_some_and(|is| is == "blessed")
+}
+
+/// Nobody is drained, and the container runs everywhere again.
+fn all_back(one: &mut Machine, members: &mut Members) -> Result<()> {
+    let deadline = Deadline::seconds(2 * LIMIT);
+    one.wait_until("the container on all machines", deadline, |one| {
+        Ok((places(one, UNIT)?.len() == NUMBERS.len()).then_some(()))
+    })?;
+    one.wait_until("a free lock", deadline, |one| {
+        let lock = told(one, "lock status")?.unwrap_or_default();
+        let free = lock["holders"].as_array().is_some_and(Vec::is_empty);
+        Ok(free.then_some(()))
+    })?;
+    ensure!(members.len() + 1 == NUMBERS.len(), "a machine is missing");
+    Ok(())
+}
