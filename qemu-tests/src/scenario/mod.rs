@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 16] = [
+pub const SCENARIOS: [&Scenario; 17] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -58,6 +58,7 @@ pub const SCENARIOS: [&Scenario; 16] = [
     &update::SHORT,
     &cluster::SCENARIO,
     &cluster::FAULTS,
+    &cluster::OVERLAY,
     &cluster::ROLLING,
     &power::SCENARIO,
     &update::GOOD,

@@ -2,6 +2,7 @@
 //! there, and each kind of loss.
 
 mod members;
+mod overlay;
 mod rolling;
 
 use std::time::Instant;
@@ -13,6 +14,7 @@ pub(super) use self::members::Members;
 use self::members::{
     Extra, LIMIT, NUMBERS, address, begin, control, number_of, places, start, told,
 };
+pub(super) use self::overlay::SCENARIO as OVERLAY;
 pub(super) use self::rolling::SCENARIO as ROLLING;
 use super::runner::BOOT_LIMIT;
 use super::{Check, Extent, How, Scenario, Stage};
