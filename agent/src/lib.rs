@@ -23,6 +23,8 @@ pub mod peer;
 pub mod reboot;
 pub mod root;
 pub mod scheduler;
+#[cfg(test)]
+mod seeds;
 pub mod source;
 pub mod status;
 pub mod store;

@@ -16,6 +16,7 @@ use super::keys::Group;
 use super::semaphore::{Max, Semaphore};
 use super::{Claim, Claimant, Lock, Patience};
 use crate::scheduler;
+use crate::seeds;
 use crate::store::faulty::{Faulty, Link, Random};
 use crate::store::memory::Memory;
 use crate::store::{Renewal, Store, Transaction, Write};
@@ -249,35 +250,19 @@ impl World {
     }
 }
 
-fn seeds() -> Vec<u64> {
-    let number = |name| {
-        let value = std::env::var(name).ok()?;
-        Some(value.parse::<u64>().expect("a number"))
-    };
-    match number("STRAKE_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("STRAKE_SEEDS").unwrap_or(SEEDS)).collect(),
-    }
+fn run(seed: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(PAUSED)
+        .build()
+        .expect("runtime");
+    let world = async { World::new(seed).await.run().await };
+    LocalSet::new().block_on(&runtime, world);
 }
 
 #[test]
 fn never_more_than_max_are_away_and_everyone_gets_a_turn() {
-    for seed in seeds() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(PAUSED)
-            .build()
-            .expect("runtime");
-        let world = async { World::new(seed).await.run().await };
-        let tasks = LocalSet::new();
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            tasks.block_on(&runtime, world);
-        }));
-        assert!(
-            ended.is_ok(),
-            "seed {seed} fails: STRAKE_SEED={seed} runs it alone"
-        );
-    }
+    seeds::each(SEEDS, &[], run);
 }
 
 const PAUSED: bool = true;

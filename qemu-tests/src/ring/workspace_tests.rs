@@ -10,6 +10,9 @@ use super::{Totals, indent, libtest};
 use crate::scenario::Extent;
 use crate::workspace::Workspace;
 
+/// Of each simulation, where time is no matter.
+const FULL_SEEDS: &str = "2000";
+
 pub fn workspace_tests(workspace: &Workspace, wanted: &[String], extent: Extent) -> Result<Totals> {
     fs::create_dir_all(workspace.tests())?;
     let log = workspace.tests().join("cargo-test.log");
@@ -53,6 +56,7 @@ fn command(workspace: &Workspace, wanted: &[String], extent: Extent) -> Command 
     if extent == Extent::Full {
         // Pages are looked at in a real browser, which is fetched for it.
         command.env("STRAKE_BROWSER", "1");
+        command.env("STRAKE_SEEDS", FULL_SEEDS);
     }
     command
 }

@@ -10,19 +10,10 @@ mod world;
 
 use world::World;
 
-/// `STRAKE_SEED` runs one seed alone and says what happens, `STRAKE_SEEDS` that many of them.
-fn seeds() -> Vec<u64> {
-    let number = |name| {
-        let value = std::env::var(name).ok()?;
-        Some(value.parse::<u64>().expect("a number"))
-    };
-    match number("STRAKE_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("STRAKE_SEEDS").unwrap_or(SEEDS)).collect(),
-    }
-}
+use crate::seeds;
 
-const SEEDS: u64 = 40;
+/// In every run of the tests; `cargo lab test --full` has more.
+const SEEDS: u64 = 100;
 
 fn run(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -41,7 +32,5 @@ const REGRESSIONS: [u64; 3] = [19, 89, 333];
 
 #[test]
 fn the_invariants_hold_through_every_fault() {
-    for seed in REGRESSIONS.into_iter().chain(seeds()) {
-        run(seed);
-    }
+    seeds::each(SEEDS, &REGRESSIONS, run);
 }
