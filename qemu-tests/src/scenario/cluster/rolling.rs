@@ -218,10 +218,13 @@ fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
     all_back(one, &mut members)
 }
 
+/// Said again until the machine has heard it: it may be busy.
 fn install_soon(machine: &mut Machine) -> Result<()> {
-    machine
-        .ask("sudo systemd-run --quiet --collect --unit=install-now strake update install")
-        .map(drop)
+    let begin = "systemctl is-active --quiet install-now.service || sudo systemd-run --quiet --collect \
+                 --unit=install-now strake update install";
+    machine.wait_until("the installation", Deadline::seconds(LIMIT), |machine| {
+        Ok(machine.ssh(begin)?.status.success().then_some(()))
+    })
 }
 
 fn runs(machine: &mut Machine) -> bool {
