@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use strake_agent::metrics::Registry;
 use strake_agent::overlay::cidr::Cidr;
 use strake_agent::overlay::client::{Client, DEFAULT_PREFIX, TTL};
+use strake_agent::overlay::figures::Figures;
 use strake_agent::overlay::kernel::{Choice, Counters, Error, Kernel, Made, Place, Tunnel, Uplink};
 use strake_agent::overlay::report::Report;
 use strake_agent::overlay::restart::Nobody;
@@ -145,6 +147,7 @@ async fn measured(leases: usize) -> Result<Value> {
         report: Report::default(),
         told: None,
         rules: None,
+        figures: Figures::new(&Registry::default()),
     };
     let start = Instant::now();
     let running = tokio::task::spawn_local(async move { service.run().await });

@@ -101,7 +101,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                 }
                 Woken::Status => {
                     status = Due::after(STATUS_EVERY);
-                    self.report.write(&self.root);
+                    self.write_report();
                     None
                 }
             };
@@ -303,6 +303,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let peers: BTreeMap<String, Lease> = readable
             .filter_map(|(key, lease)| Some((key.clone(), lease.clone().ok()?)))
             .collect();
+        let start = Instant::now();
         let wanted = desired(&joined.config, &joined.own, &peers);
         let of_both = |lease: &Lease| [lease.subnets.v4, lease.subnets.v6];
         let subnets = peers.values().flat_map(of_both).flatten();
@@ -312,9 +313,12 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             let todo = changes(&observed, &wanted.state);
             match todo.is_empty() {
                 true => Ok(Vec::new()),
-                false => self.kernel.apply(place, &todo),
+                false => self.kernel.apply(place, &todo).inspect(|failed| {
+                    self.figures.changed(todo.len(), failed.len());
+                }),
             }
         });
+        self.figures.compare(start.elapsed());
         let problem = match done {
             Ok(failed) if failed.is_empty() => None,
             Ok(failed) => Some(told(&failed)),

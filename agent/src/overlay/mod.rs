@@ -13,6 +13,7 @@ pub mod cidr;
 pub mod client;
 pub mod config;
 pub mod desired;
+pub mod figures;
 mod hold;
 pub mod kernel;
 pub mod lease;

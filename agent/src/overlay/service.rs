@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::client::{Client, Held, Origin};
 use super::config::Config;
 use super::desired::Own;
+use super::figures::Figures;
 use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
 use super::lease::{Lease, Subnets};
 use super::place;
@@ -89,6 +90,7 @@ pub struct Service<S, K, R> {
     pub told: Option<Told>,
     /// The generation of all rules right after ours were loaded, and ours.
     pub rules: Option<(u32, String)>,
+    pub figures: Figures,
 }
 
 /// The network as this machine takes part in it.
@@ -133,7 +135,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                 Err(error) => error,
             };
             self.report.problem("joining", Some(format!("{error:#}")));
-            self.report.write(&self.root);
+            self.write_report();
             tokio::time::sleep(self.pace.retry(tries)).await;
             tries += 1;
         }
@@ -159,8 +161,13 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             "strake: overlay: beginning with {}, leased before; asking the store",
             record.subnets
         );
-        self.report.write(&self.root);
+        self.write_report();
         notify::ready().context("telling systemd")
+    }
+
+    pub(super) fn write_report(&mut self) {
+        self.report.write(&self.root);
+        self.figures.tell(&self.report.status);
     }
 
     fn uplink(&mut self) -> Result<Uplink> {
@@ -207,8 +214,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let moved = record.is_some_and(|record| record.subnets != held.lease.subnets);
         let is_other = self.tell(&config, &held.lease, &uplink)? || moved;
         self.report.status.state = State::Joined;
+        self.figures.join();
         self.report.status.reserved = held.origin == Origin::Reserved;
-        self.report.write(&self.root);
+        self.write_report();
         notify::ready().context("telling systemd")?;
         if is_other {
             let restarted = self.runtimes.restart().await;

@@ -152,6 +152,29 @@ mod tests {
         assert_eq!(settings.choice(None), Choice::Default);
     }
 
+    /// What `strake.overlay` of a cloud-config becomes is what is read here.
+    #[test]
+    fn the_file_of_a_cloud_config_is_understood() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../cloud-config/tests/fixtures/valid/overlay.yaml.expected"
+        );
+        let plan = std::fs::read_to_string(path).expect("the plan");
+        let file = plan.lines().find_map(|line| line.strip_prefix("    | "));
+        let settings = read(file.expect("the file's text"), &[]).expect("settings");
+        assert_eq!(settings.interface.as_deref(), Some("eth1"));
+        assert!(!settings.masquerade);
+        let network = settings.network.expect("a network").to_string();
+        let config = crate::overlay::config::Config::parse(network.as_bytes()).expect("config");
+        assert_eq!(config.notes, Vec::<String>::new());
+        let ranges = config.v4.expect("IPv4");
+        assert_eq!(
+            (ranges.network.to_string().as_str(), ranges.length()),
+            ("10.5.0.0/16", 26)
+        );
+        assert!(config.v6.is_some());
+    }
+
     #[test]
     fn what_is_wrong_is_told() {
         assert!(read(r#"{"colour":1}"#, &[]).is_err());

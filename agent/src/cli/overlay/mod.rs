@@ -12,8 +12,10 @@ use super::RootArg;
 use super::output::{Output, columns, print};
 use super::runtime::on_one_thread;
 use crate::exit::Exit;
+use crate::metrics::{self, Registry};
 use crate::overlay::client::Client;
 use crate::overlay::config::Config;
+use crate::overlay::figures::Figures;
 use crate::overlay::kernel::{Counters, Kernel};
 use crate::overlay::netlink::Netlink;
 use crate::overlay::report::{Report, Status};
@@ -100,6 +102,7 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()>
     let settings = settings(&root)?;
     let (own_root, etcd) = (root.clone(), settings.etcd.clone());
     let store = Etcd::connect(&settings.etcd).await?;
+    let registry = Registry::default();
     let mut service = Service {
         machine: machine_id(&root)?.to_string(),
         towards: address_towards_cluster(&root),
@@ -113,11 +116,13 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()>
         report: Report::default(),
         told: None,
         rules: None,
+        figures: Figures::new(&registry),
         root,
         settings,
     };
     tokio::select! {
         ended = service.run() => ended,
+        never = metrics::offer(&own_root, "overlay", &registry) => never,
         () = until_renewed(&own_root, &etcd) => {
             eprintln!("the machine has another certificate: beginning anew with it");
             Ok(())
