@@ -1,6 +1,8 @@
 //! Machines as network namespaces on one switch, each with the built `strake overlay run`, a real
 //! etcd beside the switch, and the kernel's own vxlan between them.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -21,6 +23,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(50);
 pub(crate) const SWITCH: &str = "192.168.77.254";
 pub(crate) const SUBNETS: &str = "/coreos.com/network/subnets/";
+
+pub(crate) fn vxlan() -> Value {
+    json!({"Network": "10.5.0.0/16", "Backend": {"Type": "vxlan"}})
+}
 
 fn ip(args: &str) -> Result<String, String> {
     let done = Command::new("ip").args(args.split(' ')).output();

@@ -1,0 +1,229 @@
+//! The ways of packets through the overlay: without a tunnel, in both families, out of the network,
+//! and what `strake overlay check` says of ways that are blocked.
+
+mod overlay_net;
+mod real_etcd;
+
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+
+use overlay_net::{Net, Node, all_know_all, answers, has_nft, lease_of, until, vxlan};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn machines_on_one_link_need_no_tunnel() {
+    let config = json!({"Network": "10.5.0.0/16", "Backend": {"Type": "host-gw"}});
+    let Some(net) = Net::new(config).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let wanted = |own: usize, there: &[usize]| {
+        let others = there.iter().filter(|other| **other != own);
+        let mut lines: Vec<String> = others
+            .map(|other| {
+                let subnet = leases[*other].subnets.v4.expect("IPv4");
+                format!("{subnet} via {} dev eth0", nodes_address(*other))
+            })
+            .collect();
+        lines.sort();
+        lines
+    };
+    let all: Vec<&Node> = nodes.iter().collect();
+    for own in 0..3 {
+        until("there is a route to each", &all, async || {
+            let has = all[own].routes("-4");
+            (has == wanted(own, &[0, 1, 2]))
+                .then_some(())
+                .ok_or(format!("{has:#?}"))
+        })
+        .await;
+    }
+    let sockets = [0, 1].map(|index| nodes[index].container(&leases[index]));
+    answers(&sockets[0], &sockets[1]).expect("an answer");
+    // Gone while nobody looked.
+    nodes[0].kill();
+    nodes[2].kill();
+    let store = net.etcd.store().await;
+    let entries = net.leases().await;
+    let gone = entries
+        .iter()
+        .find(|entry| lease_of(entry).is_some_and(|lease| lease.subnets == leases[2].subnets));
+    let term = gone.and_then(|entry| entry.lease).expect("a lease object");
+    strake_agent::store::Store::revoke(&store, term)
+        .await
+        .expect("revoked");
+    nodes[0].start();
+    until("the stale route goes", &[&nodes[0]], async || {
+        let has = nodes[0].routes("-4");
+        (has == wanted(0, &[0, 1]))
+            .then_some(())
+            .ok_or(format!("{has:#?}"))
+    })
+    .await;
+}
+
+fn nodes_address(index: usize) -> String {
+    format!("192.168.77.{}", index + 1)
+}
+
+#[tokio::test]
+async fn both_families_have_a_tunnel_of_their_own() {
+    let config = json!({
+        "EnableIPv6": true,
+        "Network": "10.5.0.0/16",
+        "IPv6Network": "fd00:5::/48",
+        "Backend": {"Type": "vxlan"},
+    });
+    let Some(net) = Net::new(config).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let nodes: Vec<&Node> = nodes.iter().collect();
+    all_know_all(&nodes, &leases).await;
+    let v6 = |index: usize| leases[index].subnets.v6.expect("IPv6");
+    let four = [0, 1].map(|index: usize| nodes[index].container(&leases[index]));
+    let six = [0, 1].map(|index| nodes[index].container_in(v6(index)));
+    until("containers reach each other in both", &nodes, async || {
+        answers(&four[0], &four[1])?;
+        answers(&six[0], &six[1])
+    })
+    .await;
+    let (other, first) = (v6(1), v6(1).address());
+    let routes = nodes[0].routes("-6");
+    let wanted = format!("{other} via {first} dev flannel-v6.1");
+    assert!(
+        routes.len() == 1 && routes[0].starts_with(&wanted),
+        "{routes:?}"
+    );
+    let env = fs::read_to_string(nodes[0].path("run/flannel/subnet.env")).expect("subnet.env");
+    assert!(env.contains("FLANNEL_MTU=1430\n"), "{env}");
+    let status = nodes[0].status();
+    assert_eq!(status["problems"], json!({}), "{status}");
+}
+
+/// Who a packet from there seems to come from.
+fn seen_from(from: &UdpSocket, at: &UdpSocket) -> Result<IpAddr, String> {
+    let error = |error: std::io::Error| error.to_string();
+    let address = at.local_addr().map_err(error)?;
+    from.send_to(b"who am I", address).map_err(error)?;
+    let (_, seen) = at.recv_from(&mut [0; 64]).map_err(error)?;
+    Ok(seen.ip())
+}
+
+#[tokio::test]
+async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
+    if !has_nft() {
+        eprintln!("SKIPPED: no nft on this host");
+        return;
+    }
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let nodes: Vec<&Node> = nodes.iter().collect();
+    let leases = net.joined(&nodes).await;
+    all_know_all(&nodes, &leases).await;
+    let [one, two] = [0, 1].map(|index| nodes[index].container(&leases[index]));
+    let outside = UdpSocket::bind((overlay_net::SWITCH, 0)).expect("a socket");
+    let limit = Some(std::time::Duration::from_millis(500));
+    outside.set_read_timeout(limit).expect("a limit");
+    let own = one.local_addr().expect("address").ip();
+    let is_right = async || {
+        // The kernel remembers what it did with packets of a socket.
+        let one = nodes[0].container(&leases[0]);
+        let outside = seen_from(&one, &outside)?;
+        let inside = seen_from(&one, &two)?;
+        let machine: IpAddr = nodes[0].address().parse().expect("address");
+        let is_right = outside == machine && inside == own;
+        is_right
+            .then_some(())
+            .ok_or(format!("{outside} and {inside}"))
+    };
+    until("sources are right", &nodes, is_right).await;
+    // Somebody else's firewall starts anew and throws everything away.
+    nodes[0].exec("nft", "flush ruleset");
+    nodes[0].exec("nft", "add table inet somebodys");
+    until("the rules are there again", &nodes, is_right).await;
+    let rules = nodes[0].exec("nft", "list ruleset");
+    assert!(rules.contains("table inet somebodys"), "{rules}");
+    assert_eq!(rules.matches("strake_overlay").count(), 1, "{rules}");
+}
+
+/// What the first machine finds, when it finds that: all else is tried again.
+async fn finds(nodes: &[&Node], what: &str, code: i32, wanted: impl Fn(&[Value]) -> bool) {
+    until(what, nodes, async || {
+        let (told, faults) = nodes[0].check();
+        let is_right = told == Some(code) && faults.len() == nodes.len() - 1 && wanted(&faults);
+        is_right
+            .then_some(())
+            .ok_or(format!("{told:?}: {faults:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_names_what_is_wrong_with_the_way_to_a_peer() {
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let all: Vec<&Node> = nodes.iter().collect();
+    all_know_all(&all, &leases).await;
+    let second = nodes[0].status()["peers"][0]["public_addresses"][0] == "192.168.77.2";
+    let (two, three) = if second { (0, 1) } else { (1, 0) };
+    let is = |faults: &[Value], kind: Option<&str>| {
+        faults[three].is_null() && faults[two]["kind"].as_str() == kind
+    };
+    finds(&all, "all is well", 0, |faults| is(faults, None)).await;
+
+    // What the second machine sends through its port of the switch vanishes without a word when it
+    // is large. The kernel lets four bytes more pass, for a VLAN's tag.
+    overlay_net::must("link set p2 mtu 1300");
+    finds(&all, "a black hole", 1, |faults| {
+        let fault = &faults[two];
+        is(faults, Some("size")) && fault["out"] == 1450 && fault["back"] == 1254
+    })
+    .await;
+    let table = nodes[0].check_table();
+    let told =
+        "packets over 1254 bytes are lost on the way back only: the path's MTU is about 1304";
+    assert!(table.contains(told), "{table}");
+    overlay_net::must("link set p2 mtu 1500");
+
+    if has_nft() {
+        let drop = |node: &Node, hook: &str, side: &str| {
+            node.exec("nft", "add table inet f");
+            let chain = format!("add chain inet f c {{ type filter hook {hook} priority 0 ; }}");
+            node.exec("nft", &chain);
+            let rule = format!("add rule inet f c {side} udp dport 8472 drop");
+            node.exec("nft", &rule);
+        };
+        drop(&nodes[1], "input", "ip saddr 192.168.77.1");
+        finds(&all, "a firewall", 1, |faults| {
+            is(faults, Some("never-heard"))
+        })
+        .await;
+        nodes[1].exec("nft", "delete table inet f");
+        drop(&nodes[0], "input", "ip saddr 192.168.77.2");
+        finds(&all, "lost answers", 1, |faults| {
+            is(faults, Some("answers-lost"))
+        })
+        .await;
+        nodes[0].exec("nft", "delete table inet f");
+    } else {
+        eprintln!("SKIPPED: firewalls: no nft on this host");
+    }
+    nodes[1].kill();
+    let all: Vec<&Node> = nodes.iter().collect();
+    finds(&all, "a silent one", 1, |faults| {
+        is(faults, Some("silent-to-all"))
+    })
+    .await;
+}
