@@ -176,17 +176,27 @@ async fn strake_unit_tells_of_units_on_other_machines() {
     };
     assert!(next().await.contains("--follow"));
     let fifo = holder.path("journalctl.fifo");
-    let write = tokio::task::spawn_blocking(move || std::fs::write(fifo, "news\n"));
-    write.await.expect("written").expect("written");
+    let open = tokio::task::spawn_blocking(move || {
+        let mut feed = std::fs::File::options().write(true).open(fifo)?;
+        std::io::Write::write_all(&mut feed, b"news\n")?;
+        std::io::Result::Ok(feed)
+    });
+    let _feed = open.await.expect("opened").expect("written");
     assert_eq!(next().await, "news");
-    let status = tokio::time::timeout(LIMIT, follower.wait()).await;
-    assert!(status.expect("in time").expect("ended").success());
+    // It moves, and who follows it moves along.
+    let other = Node::start('b', cluster.credentials("127.0.0.14")).await;
+    other.program("journalctl", "echo from the other; exec sleep 60");
+    put(&store, keys::desired(&holder.id), &desired(&[])).await;
+    holder.holds(&[]);
+    other.register(&store, &["web.service"]).await;
+    assert_eq!(next().await, "from the other");
+    follower.kill().await.expect("ended");
     // The machine is lost.
-    drop(holder);
+    drop(other);
     let (_, said) = etcd.run("unit journal web", 1).await;
-    assert!(said.contains("asking machine aaaaaaaa"), "{said}");
+    assert!(said.contains("asking machine bbbbbbbb"), "{said}");
     let (_, said) = etcd.run("unit status web", 3).await;
-    assert!(said.contains("asking machine aaaaaaaa"), "{said}");
+    assert!(said.contains("asking machine bbbbbbbb"), "{said}");
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::scheduler::machine::MachineId;
 use crate::scheduler::name::UnitName;
 
 const STATUS: Duration = Duration::from_secs(10);
+/// Between two looks whether a unit that is followed is still here.
+const LOOK: Duration = Duration::from_secs(2);
 const STATUS_LINES: &str = "10";
 
 #[derive(Debug, Clone)]
@@ -73,6 +75,22 @@ impl Local {
             command.arg("--follow");
         }
         command.arg(format!("--unit={}", unit.on_systemd()));
-        Stream::of(command, kept).context("running journalctl")
+        Stream::of(
+            command,
+            self.clone().left(unit.clone(), wanted.follow),
+            kept,
+        )
+        .context("running journalctl")
+    }
+
+    /// Until what is followed here has left this machine, and a little longer for its last words.
+    async fn left(self, unit: UnitName, followed: bool) {
+        if !followed {
+            return std::future::pending().await;
+        }
+        while self.holds(&unit).unwrap_or(true) {
+            tokio::time::sleep(LOOK).await;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }

@@ -28,8 +28,13 @@ impl Stream {
         (sender, Stream { parts })
     }
 
-    /// What the program prints. It is ended when nobody reads any more; `kept` is dropped then.
-    pub(super) fn of(mut command: Command, kept: impl Send + 'static) -> io::Result<Stream> {
+    /// What the program prints. It is ended when nobody reads any more, or when `enough` is; `kept`
+    /// is dropped then.
+    pub(super) fn of(
+        mut command: Command,
+        enough: impl Future<Output = ()> + Send + 'static,
+        kept: impl Send + 'static,
+    ) -> io::Result<Stream> {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
         let (mut output, mut errors) = match (child.stdout.take(), child.stderr.take()) {
@@ -63,6 +68,7 @@ impl Stream {
             tokio::select! {
                 () = copying => {}
                 () = sender.closed() => {}
+                () = enough => {}
             }
         });
         Ok(stream)

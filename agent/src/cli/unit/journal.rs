@@ -1,5 +1,7 @@
 //! What only the machine of a unit knows: systemd's whole word and the journal.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -7,10 +9,14 @@ use super::find;
 use crate::cli::output::{Reader, print, write};
 use crate::cli::store::settings;
 use crate::exit::Exit;
-use crate::peer::{Credentials, Error, Local, MAX_LINES, Peers, Reach, Wanted};
+use crate::peer::{Credentials, Error, Local, MAX_LINES, Peers, Reach, Stream, Wanted};
 use crate::root::Root;
 use crate::scheduler::facts;
+use crate::scheduler::name::UnitName;
 use crate::store::etcd::Etcd;
+
+/// Between two looks for a unit that has left.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Journal {
@@ -47,17 +53,46 @@ impl Journal {
             }
         };
         let reach = reach(store)?;
-        let found = reach.journal(&unit, self.machine.as_deref(), &wanted).await;
-        let mut journal = match found {
+        let machine = self.machine.as_deref();
+        let mut journal = match reach.journal(&unit, machine, &wanted).await {
             Ok(journal) => journal,
             Err(error) => return told(error),
         };
-        while let Some(part) = journal.next().await {
-            if write(&part?) == Reader::Gone {
-                break;
-            }
+        loop {
+            let ended = copy(&mut journal).await;
+            let (true, None, Ok(Reader::There)) = (self.follow, machine, &ended) else {
+                return ended.map(|_| Exit::Done).map_err(Into::into);
+            };
+            eprintln!("strake: {unit} has left its machine: waiting for where it goes");
+            journal = match again(&reach, &unit, &wanted).await {
+                Ok(journal) => journal,
+                Err(error) => return told(error),
+            };
         }
-        Ok(Exit::Done)
+    }
+}
+
+async fn copy(journal: &mut Stream) -> std::io::Result<Reader> {
+    while let Some(part) = journal.next().await {
+        if write(&part?) == Reader::Gone {
+            return Ok(Reader::Gone);
+        }
+    }
+    Ok(Reader::There)
+}
+
+/// Whatever is between two machines is waited for, but not a unit that nobody knows any more.
+async fn again(
+    reach: &Reach<Etcd>,
+    unit: &UnitName,
+    wanted: &Wanted,
+) -> std::result::Result<Stream, Error> {
+    loop {
+        match reach.journal(unit, None, wanted).await {
+            Ok(journal) => return Ok(journal),
+            Err(error @ (Error::NoUnit(_) | Error::Several { .. })) => return Err(error),
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
     }
 }
 
