@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::tools::{Tools, run_visibly};
+use crate::tools::{Tools, run, run_visibly};
 use crate::workspace::{TARGET, Workspace};
 
 const PACKAGES: [&str; 2] = ["strake-agent", "strake-image-builder"];
@@ -42,24 +42,31 @@ pub fn lock_load(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 fn example(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let mut command = command(workspace);
+    let mut command = command(workspace, &["build", "--release"]);
     run_visibly(command.args(["--package", "strake-agent", "--example", name]))?;
     Ok(workspace.program("examples").join(name))
 }
 
+/// What the planner's own bench prints.
+pub fn planner_bench(workspace: &Workspace) -> Result<String> {
+    let planner = ["--package", "strake-agent", "--bench", "planner"];
+    run(command(workspace, &["bench"]).args(planner))
+}
+
 fn cargo(workspace: &Workspace, packages: &[&str]) -> Result<()> {
-    let mut command = command(workspace);
+    let mut command = command(workspace, &["build", "--release"]);
     for package in packages {
         command.args(["--package", package]);
     }
     run_visibly(&mut command)
 }
 
-fn command(workspace: &Workspace) -> Command {
+fn command(workspace: &Workspace, verb: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command
         .current_dir(workspace.root())
-        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(verb)
+        .args(["--locked", "--target", TARGET])
         .env(RUSTFLAGS, "-C target-feature=+crt-static")
         // It would take the place of the target's own flags.
         .env_remove("RUSTFLAGS")

@@ -201,10 +201,7 @@ impl Bench<'_> {
 
     /// The planner's own bench, which links it.
     fn planner(&self) -> Result<Row> {
-        let told = run(Command::new("cargo")
-            .current_dir(self.site.workspace.root())
-            .args(["bench", "--locked", "--package", "strake-agent"])
-            .args(["--bench", "planner"]))?;
+        let told = programs::planner_bench(self.site.workspace)?;
         let line = told
             .lines()
             .find_map(|line| line.strip_prefix("everything new"));
