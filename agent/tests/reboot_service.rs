@@ -292,6 +292,11 @@ async fn two_machines_with_one_id_do_not_reboot_by_one_place() {
             .until_doing("ALARM: another machine with this machine's id")
             .await;
         assert_eq!((twin.reboots(), holders(&store).await.len()), (0, 1));
+        let told = first.order(Order::When).await;
+        assert!(
+            told.alarm.is_some_and(|alarm| alarm.contains("boots")),
+            "both say so"
+        );
         assert_eq!(second.end().await, Ending::Stopped);
         assert_eq!(holders(&store).await, ["a"], "it is the first one's");
         first.kill();

@@ -14,7 +14,7 @@ use super::store::connect;
 use crate::exit::Exit;
 use crate::lock::keys::Group;
 use crate::lock::semaphore::{Max, Taken};
-use crate::lock::{Claim, Error, Lock, Status, Takeover, fleetlock};
+use crate::lock::{Claim, Error, Lock, Status, Takeover, Twin, fleetlock};
 use crate::metrics::{self, Registry};
 use crate::reboot::own;
 use crate::reboot::settings::{Environment, Settings};
@@ -175,6 +175,7 @@ struct Shown {
     holders: Vec<Holder>,
     waiting: Vec<Claim>,
     takeovers: Vec<Takeover>,
+    twins: Vec<Twin>,
 }
 
 #[derive(Debug, Serialize)]
@@ -194,6 +195,7 @@ impl From<Status> for Shown {
             holders: status.holders.into_iter().map(holder).collect(),
             waiting: status.waiting,
             takeovers: status.takeovers,
+            twins: status.twins,
         }
     }
 }
@@ -219,6 +221,12 @@ fn table(status: &Status) -> String {
             None => row([id, "-", "taken by another program", "-", "-"]),
         }));
         text += &format!("\n{}", columns(&rows));
+    }
+    for twin in &status.twins {
+        text += &format!(
+            "\nALARM: two machines have the id {} (boots {} and {}): give one another id\n",
+            twin.id, twin.boots[0], twin.boots[1]
+        );
     }
     if !status.takeovers.is_empty() {
         let mut rows = vec![row(["TAKEN OVER FROM", "BY", "AT", "LOST FOR", "REASON"])];

@@ -278,7 +278,8 @@ fn table(told: &Told) -> String {
         ("inhibitors", or_none(&told.inhibitors)),
     ];
     let row = |(name, value): &(&str, String)| vec![name.to_string(), value.clone()];
-    columns(&rows.iter().map(row).collect::<Vec<_>>())
+    let alarm = told.alarm.iter().map(|alarm| format!("{alarm}\n"));
+    alarm.collect::<String>() + &columns(&rows.iter().map(row).collect::<Vec<_>>())
 }
 
 async fn cancel() -> Result<Exit> {

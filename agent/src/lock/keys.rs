@@ -6,6 +6,7 @@
 //! | `max` | `Max`, when it was set as a share | `strake lock set-max` |
 //! | `holders/ID` | `Claim`, while ID holds the lock | that machine |
 //! | `waiting/ID` | `Claim`, under a lease: the queue, by creation | that machine |
+//! | `twins/ID` | `Twin`, for an hour | the second machine with that id |
 //! | `takeovers/ID` | `Takeover`, the latest from that machine | whoever took over |
 //!
 //! A group other than the default one has all of it below `groups/NAME/`.
@@ -58,6 +59,14 @@ impl Group {
 
     pub fn queue(&self) -> String {
         format!("{}waiting/", self.dir())
+    }
+
+    pub fn twin(&self, id: &str) -> String {
+        format!("{}{}", self.twins(), escape(id))
+    }
+
+    pub fn twins(&self) -> String {
+        format!("{}twins/", self.dir())
     }
 
     pub fn takeover(&self, id: &str) -> String {

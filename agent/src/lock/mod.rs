@@ -16,6 +16,7 @@ mod standing;
 mod takeover;
 #[cfg(test)]
 mod tests;
+mod twin;
 
 use serde::{Deserialize, Serialize};
 use strake_updates::time::{Span, Timestamp};
@@ -25,6 +26,7 @@ pub use self::queue::Patience;
 use self::semaphore::{Corrupt, Full, Max, Semaphore, Taken, TooSmall};
 pub use self::standing::Standing;
 pub use self::takeover::Takeover;
+pub use self::twin::Twin;
 use crate::scheduler;
 use crate::scheduler::machine::MachineId;
 use crate::store::{self, Compare, Outcome, Revision, Store, Transaction, Write, read_all};
@@ -110,6 +112,7 @@ pub struct Status {
     pub holders: Vec<(String, Option<Claim>)>,
     pub waiting: Vec<Claim>,
     pub takeovers: Vec<Takeover>,
+    pub twins: Vec<Twin>,
 }
 
 /// One group's lock.
@@ -155,6 +158,7 @@ impl<S: Store> Lock<S> {
         let takeovers = read_all(&self.store, &self.group.takeovers()).await?;
         Ok(Status {
             max: self.wanted_max(&semaphore).await?,
+            twins: self.twins().await?,
             semaphore,
             holders,
             // What cannot be read was not written by us and tells nothing.

@@ -100,13 +100,17 @@ impl<U: Units, S: Store> Service<'_, U, S> {
             Some(Ok(Standing::Held(_))) => self.state.held = Held::Yes,
             Some(Ok(Standing::ByHand)) => self.state.held = Held::ByHand,
             Some(Ok(Standing::Free)) => {}
-            Some(Ok(Standing::Twin(claim))) => self.meet_twin(claim.boot),
-            Some(Err(Error::Twin { boot, .. })) => self.meet_twin(boot),
+            Some(Ok(Standing::Twin(claim))) => self.meet_twin(claim.boot).await,
+            Some(Err(Error::Twin { boot, .. })) => self.meet_twin(boot).await,
             Some(Err(error)) => self.pause(STORE_PAUSE, text(&error)),
         }
     }
 
-    fn meet_twin(&mut self, boot: String) {
+    async fn meet_twin(&mut self, boot: String) {
+        if let Some(lock) = self.lock() {
+            // For the other one, and for people; this one says it whether or not that works.
+            let _ = lock.tell_twin(&self.who, &boot).await;
+        }
         self.pause(PAUSE, "another machine has this machine's id".to_string());
         self.state.held = Held::Twin(boot);
     }
@@ -254,9 +258,12 @@ impl<U: Units, S: Store> Service<'_, U, S> {
                     self.state.held = Held::No;
                     return;
                 }
-                Ok(Standing::Twin(claim)) => return self.meet_twin(claim.boot),
+                Ok(Standing::Twin(claim)) => return self.meet_twin(claim.boot).await,
                 Err(error) => return self.pause(STORE_PAUSE, text(&error)),
             }
+        }
+        if let Some(alarm) = self.alarm().await {
+            (self.log)(&alarm);
         }
         let inhibitors = match &situation.wanted {
             Some(Wanted::Now {

@@ -67,8 +67,13 @@ async fn follow_once(
 /// Remembers what is refused, takes it away from the loader, and forgets what no longer is. True
 /// when something changed. A release that runs here is left alone: here it is well.
 pub fn obey(root: &Root, refused: &BTreeSet<Version>) -> Result<bool, Error> {
+    let node = Node::load(root)?;
+    let by_cluster = |refusal: &Refusal| refusal.cause.starts_with(BY_CLUSTER);
+    if refused.is_empty() && !node.refused.iter().any(by_cluster) {
+        return Ok(false);
+    }
     let running = running(root)?;
-    let (new, lifted) = differences(&Node::load(root)?, refused, running);
+    let (new, lifted) = differences(&node, refused, running);
     if new.is_empty() && lifted.is_empty() {
         return Ok(false);
     }

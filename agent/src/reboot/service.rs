@@ -330,6 +330,17 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
         }
     }
 
+    /// What somebody has to look at: another machine said that it has this one's id.
+    pub(super) async fn alarm(&self) -> Option<String> {
+        let lock = self.lock()?;
+        let asked = tokio::time::timeout(SOON, lock.twin(&self.who.id)).await;
+        let twin = asked.ok()?.ok()??;
+        let [first, second] = twin.boots;
+        Some(format!(
+            "ALARM: another machine has this machine's id: boots {first} and {second}"
+        ))
+    }
+
     async fn told(&mut self) -> Told {
         let strategy = self.settings.strategy.to_string();
         let holds_lock = matches!(self.state.held, Held::Yes | Held::ByHand);
@@ -338,8 +349,10 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
             Ok(Window::Open) | Err(_) => None,
         };
         let window_opens = window_opens.map(|opens: Timestamp| opens.to_string());
+        let alarm = self.alarm().await;
         match self.situation().await {
             Ok(situation) => Told {
+                alarm,
                 doing: next(&situation).to_string(),
                 strategy,
                 wanted: situation.wanted.map(|wanted| wanted.to_string()),
@@ -349,6 +362,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
                 inhibitors: situation.inhibitors,
             },
             Err(error) => Told {
+                alarm,
                 doing: format!("{error:#}"),
                 strategy,
                 wanted: None,

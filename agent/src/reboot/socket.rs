@@ -36,6 +36,9 @@ pub enum Order {
 /// What the service tells after the order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
+    /// What somebody has to look at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
     /// What it does, in words.
     pub doing: String,
     pub strategy: String,
