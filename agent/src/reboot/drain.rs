@@ -139,6 +139,7 @@ mod tests {
             state: State::Launched,
             scope,
             run: 0,
+            fence: Default::default(),
         };
         let mut desired = Desired {
             generation: 1,

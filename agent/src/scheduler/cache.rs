@@ -93,6 +93,7 @@ mod tests {
             state: State::Launched,
             scope: Scope::Global,
             run: 0,
+            fence: Default::default(),
         };
         desired
             .units

@@ -339,12 +339,13 @@ fn assignment(model: &Model, name: &UnitName) -> Option<Assignment> {
     if unit.state == keys::State::Inactive {
         return None;
     }
-    let reach = model.reach(name, &unit.digest)?;
+    let requirements = model.requirements(name, &unit.digest)?;
     Some(Assignment {
         digest: unit.digest.clone(),
         state: unit.state,
-        scope: reach.into(),
+        scope: requirements.reach.into(),
         run: model.run(name),
+        fence: requirements.fence,
     })
 }
 

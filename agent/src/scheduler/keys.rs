@@ -136,6 +136,27 @@ pub struct Assignment {
     /// Which run of a unit that ends; 0 for all others.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub run: u64,
+    #[serde(default, skip_serializing_if = "Fence::is_no")]
+    pub fence: Fence,
+}
+
+/// What a machine does about the unit before its lease is over and another machine may start it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Fence {
+    /// Nothing: a silent store stops nothing.
+    #[default]
+    No,
+    /// It is stopped.
+    Yes,
+}
+
+impl Fence {
+    fn is_no(&self) -> bool {
+        *self == Fence::No
+    }
 }
 
 /// Whether the unit runs here only. After a restart without the store, only what runs everywhere

@@ -9,7 +9,7 @@ use super::keys::{self, Desired, Done, Observed, State, Tags, Unit};
 use super::machine::{Machine, MachineId};
 use super::name::UnitName;
 use super::plan::{Away, Snapshot, Wanted};
-use super::requirement::{Course, Reach, Replicas, Requirements};
+use super::requirement::{Course, Replicas, Requirements};
 use super::rollout::Rollout;
 use super::text::{Digest, Text};
 use super::turn::{self, Turn};
@@ -165,9 +165,9 @@ impl Model {
     }
 
     /// Known for the units of the latest snapshot.
-    pub fn reach(&self, name: &UnitName, digest: &Digest) -> Option<Reach> {
+    pub fn requirements(&self, name: &UnitName, digest: &Digest) -> Option<&Requirements> {
         let (known, requirements) = self.requirements.get(name)?;
-        (known == digest).then_some(requirements.reach)
+        (known == digest).then_some(&**requirements)
     }
 
     /// Templates that are to be somewhere with all their replicas.

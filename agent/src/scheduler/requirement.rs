@@ -6,6 +6,7 @@ use super::calendar::Calendar;
 use super::condition::{Condition, quantity};
 use super::container;
 use super::glob::Glob;
+use super::keys::Fence;
 use super::name::UnitName;
 use super::text::{Entry, Problem, Text};
 use super::value::{Yes, joined, nearest, span, truth};
@@ -29,7 +30,7 @@ const FORMER: [(&str, &str); 5] = [
     ("X-ConditionMachineMetadata", "MachineMetadata"),
     ("X-Conflicts", "Conflicts"),
 ];
-const STRAKE_OPTIONS: [&str; 14] = [
+const STRAKE_OPTIONS: [&str; 15] = [
     "Require",
     "Prefer",
     "Avoid",
@@ -39,6 +40,7 @@ const STRAKE_OPTIONS: [&str; 14] = [
     "Priority",
     "Sticky",
     "Batch",
+    "Fence",
     "Calendar",
     "Replicas",
     "MaxUnavailable",
@@ -123,6 +125,7 @@ pub struct Requirements {
     pub priority: i32,
     pub hold: Hold,
     pub course: Course,
+    pub fence: Fence,
     /// Of a template only.
     pub replicas: Replicas,
 }
@@ -290,6 +293,11 @@ impl Reader<'_> {
             "Sticky" => match truth(&value) {
                 Some(Yes::Yes) => self.found.hold = Hold::Sticky,
                 Some(Yes::No) => self.found.hold = Hold::Movable,
+                None => self.refuse(entry, "this is yes or no"),
+            },
+            "Fence" => match truth(&value) {
+                Some(Yes::Yes) => self.found.fence = Fence::Yes,
+                Some(Yes::No) => self.found.fence = Fence::No,
                 None => self.refuse(entry, "this is yes or no"),
             },
             "Batch" => match truth(&value) {

@@ -14,7 +14,7 @@ fn all_options_are_read() {
         "[X-Fleet]\nMachineMetadata=\"zone=a\" zone=b\nMachineMetadata=disk=ssd\n\
          Conflicts=%p@*.service db.service\nMachineOf=pod-%i\n\
          [X-Strake]\nRequire=cpus >= 2\nPrefer=+20 disk = ssd\nPrefer=zone = a\nAvoid=batch-*\n\
-         Spread=zone\nMemory=1.5G\nCPU=0.5\nPriority=-5\nSticky=yes\n",
+         Spread=zone\nMemory=1.5G\nCPU=0.5\nPriority=-5\nSticky=yes\nFence=yes\n",
     )
     .expect("requirements");
     let globs: Vec<String> = found.conflicts.iter().map(Glob::to_string).collect();
@@ -30,6 +30,7 @@ fn all_options_are_read() {
         (1_610_612_736, 500, -5)
     );
     assert_eq!((found.reach, found.hold), (Reach::Single, Hold::Sticky));
+    assert_eq!(found.fence, Fence::Yes);
 }
 
 #[test]

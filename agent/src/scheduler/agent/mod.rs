@@ -6,6 +6,7 @@
 //! two live leases.
 
 mod end;
+mod fence;
 mod register;
 mod steps;
 mod told;
@@ -78,6 +79,7 @@ pub struct Agent<S, H, C> {
     published: Published,
     figures: Holding,
     ends: end::Ends,
+    fuse: fence::Fuse,
 }
 
 /// What came of trying to load or start a unit.
@@ -143,6 +145,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             problems: BTreeMap::new(),
             published: Published::Unknown,
             ends: end::Ends::default(),
+            fuse: fence::Fuse::new(pace.lease_ttl),
             figures: Holding::new(&Registry::default()),
         }
     }
@@ -160,7 +163,14 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let patience = Instant::now() + self.pace.patience;
         let mut cache = UseOfCache::Allowed;
         loop {
-            if let Err(error) = self.session().await {
+            self.stop_fenced().await;
+            let fuse = self.fuse.clone();
+            let ended = tokio::select! {
+                biased;
+                () = fuse.burn() => continue,
+                ended = self.session() => ended,
+            };
+            if let Err(error) = ended {
                 self.say(&format!("the store: {error:#}"));
             }
             let met = self.modified > 0 || self.registration != Registration::Out;
@@ -168,7 +178,12 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                 cache = UseOfCache::Done;
                 self.start_from_cache().await;
             }
-            tokio::time::sleep(self.pace.again).await;
+            let fuse = self.fuse.clone();
+            tokio::select! {
+                biased;
+                () = fuse.burn() => {}
+                () = tokio::time::sleep(self.pace.again) => {}
+            }
         }
     }
 
@@ -177,7 +192,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let id = self.machine.borrow().id.clone();
         let key = keys::desired(&id);
         if let Registration::In(lease) = self.registration
-            && self.store.keep_alive(lease).await? == Renewal::Over
+            && self.renew(lease).await? == Renewal::Over
         {
             self.registration = Registration::Out;
         }
@@ -227,7 +242,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             }
             beat = Instant::now() + self.pace.beat;
             if let Registration::In(lease) = self.registration
-                && self.store.keep_alive(lease).await? == Renewal::Over
+                && self.renew(lease).await? == Renewal::Over
             {
                 self.say("the machine's lease was over: reading anew what is its own");
                 self.registration = Registration::Out;

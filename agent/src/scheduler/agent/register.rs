@@ -2,9 +2,19 @@
 
 use super::{Agent, Cache, Host, Registration};
 use crate::scheduler::keys;
-use crate::store::{Compare, Outcome, Store, Transaction, Write};
+use crate::store::{Compare, Error, Lease, Outcome, Renewal, Store, Transaction, Write};
+use tokio::time::Instant;
 
 impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
+    pub(super) async fn renew(&mut self, lease: Lease) -> Result<Renewal, Error> {
+        let sent = Instant::now();
+        let renewal = self.store.keep_alive(lease).await?;
+        if renewal == Renewal::Renewed {
+            self.fuse.renewed(sent, self.pace.lease_ttl);
+        }
+        Ok(renewal)
+    }
+
     /// Writes the machine's key: when it is not registered, only if the desired value is still the
     /// one obeyed here. The key is compared too: an earlier write of ours that was lost on its way
     /// and arrives now would bind it to a lease that nobody renews any more.
@@ -12,6 +22,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let machine = self.machine.borrow_and_update().clone();
         let own = keys::machine(&machine.id);
         let found = self.store.read(&own).await?;
+        let sent = Instant::now();
         let lease = match self.registration {
             Registration::In(lease) => lease,
             Registration::Out => self.store.grant(self.pace.lease_ttl).await?,
@@ -33,7 +44,11 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         }
         let outcome = self.store.commit(&transaction).await?;
         match outcome {
-            Outcome::Done(_) => self.registration = Registration::In(lease),
+            Outcome::Done(_) if self.registration == Registration::Out => {
+                self.registration = Registration::In(lease);
+                self.fuse.renewed(sent, self.pace.lease_ttl);
+            }
+            Outcome::Done(_) => {}
             Outcome::Refused if self.registration == Registration::Out => {
                 let _ = self.store.revoke(lease).await;
             }

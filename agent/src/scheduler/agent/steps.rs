@@ -119,7 +119,7 @@ impl fmt::Display for Action {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::keys::Scope;
+    use crate::scheduler::keys::{Fence, Scope};
 
     fn digest(text: &str) -> Digest {
         serde_json::from_value(text.into()).expect("digest")
@@ -145,6 +145,7 @@ mod tests {
             state: words[1].parse().expect("state"),
             scope: Scope::Single,
             run: words.get(2).map_or(0, |run| run.parse().expect("run")),
+            fence: Fence::No,
         }
     }
 

@@ -52,13 +52,13 @@ impl World {
                 continue;
             }
             assert_eq!(held.len(), 1, "seed {seed}: {name}");
-            assert_eq!(held[0].digest, *aim, "seed {seed}: {name}");
             assert!(held[0].started, "seed {seed}: {name}");
-            let proven = rollout.good.is_some();
-            assert!(
-                !(fails && proven) || *aim != target.digest,
-                "seed {seed}: {rollout:?}"
-            );
+            // With nothing to go back to, the replacing stops where it is.
+            if fails && rollout.good.is_none() {
+                continue;
+            }
+            assert_eq!(held[0].digest, *aim, "seed {seed}: {name}");
+            assert!(!fails || *aim != target.digest, "seed {seed}: {rollout:?}");
         }
     }
 }

@@ -32,7 +32,8 @@ const GLOBAL: usize = 3;
 const TEMPLATE: &str = "r@.service";
 const BATCH: usize = 5;
 const CALENDAR: usize = 6;
-const OPTIONS: [&str; 7] = [
+const FENCED: usize = 7;
+const OPTIONS: [&str; 8] = [
     "",
     "[X-Fleet]\nConflicts=u1*\n",
     "[X-Fleet]\nMachineMetadata=zone=a\n",
@@ -40,6 +41,7 @@ const OPTIONS: [&str; 7] = [
     "[X-Strake]\nMemory=1G\nPriority=3\n",
     "[X-Strake]\nBatch=yes\n",
     "[X-Strake]\nCalendar=minutely\n",
+    "[X-Strake]\nFence=yes\n",
 ];
 /// When a world begins, in milliseconds since 1970: half a minute before a full one.
 const BEGIN: u64 = 1_800_000_030_000;
@@ -184,12 +186,13 @@ impl World {
         if self.random.percent(15) {
             return self.replace_replicas().await;
         }
-        let options = self.random.below(7) as usize;
+        let options = self.random.below(8) as usize;
         // A unit is global or not for all its life: while it changes, both are allowed for a while.
         let kind = match options {
             GLOBAL => "g",
             BATCH => "b",
             CALENDAR => "c",
+            FENCED => "f",
             _ => "u",
         };
         let name: UnitName = format!("{kind}{}.service", self.random.below(8))
@@ -340,6 +343,13 @@ impl World {
                 }
             }
         }
+        for node in &self.nodes {
+            // Whether its machine has a lease or not.
+            let fenced = node.host.running().into_iter();
+            for name in fenced.filter(|name| name.as_str().starts_with('f')) {
+                runs.entry(name).or_default().push(&node.id);
+            }
+        }
         for (name, machines) in runs {
             assert!(
                 machines.len() < 2,
@@ -354,7 +364,8 @@ impl World {
         let stops = |seen: Option<&Seen>| {
             seen.is_none_or(|seen| !seen.active.is_up() && seen.active != Active::Activating)
         };
-        for (name, seen) in before.iter().filter(|(_, seen)| seen.active.is_up()) {
+        let up = before.iter().filter(|(_, seen)| seen.active.is_up());
+        for (name, seen) in up.filter(|(name, _)| !name.as_str().starts_with('f')) {
             assert!(
                 !stops(now.get(name)) || node.tasks.is_empty(),
                 "seed {}: {name} ({seen:?}) was stopped on {} in silence",
