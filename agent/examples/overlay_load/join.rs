@@ -55,8 +55,7 @@ pub(crate) fn run(site: &Site) -> Result<Value> {
         joins.extend(after(start, &seen));
         let subnet = seen.first().map(|one| one.to).context("no route")?;
         drop(service);
-        let store = on_one_thread(net.store())??;
-        let gone = on_one_thread(deleted(&store, subnet))??;
+        let gone = on_one_thread(async { deleted(&net.store().await?, subnet).await })??;
         let seen = of_one(&watcher, count, What::Removed)?;
         leaves.extend(after(gone, &seen));
     }

@@ -62,20 +62,19 @@ fn measure(from: &Node, to: &Node, own: &str, there: &str, seconds: u64) -> Resu
             .stdout(Stdio::null()),
     )?;
     let start = Instant::now();
-    let told = loop {
+    let bits = loop {
         let mut client: Command = from.command("iperf3");
         client.args(["--client", there, "--bind", own, "--json", "--time"]);
         let done = client.arg(seconds.to_string()).output()?;
-        if done.status.success() {
-            break done.stdout;
+        let told: Value = serde_json::from_slice(&done.stdout).context("understanding iperf3")?;
+        // While the server is not there yet it says so instead.
+        if let Some(bits) = told["end"]["sum_received"]["bits_per_second"].as_f64() {
+            break bits;
         }
-        let told = String::from_utf8_lossy(&done.stdout);
-        ensure!(start.elapsed() < LIMIT, "iperf3: {told}");
+        ensure!(start.elapsed() < LIMIT, "iperf3: {}", told["error"]);
     };
     drop(server);
-    let told: Value = serde_json::from_slice(&told).context("understanding iperf3")?;
-    let bits = &told["end"]["sum_received"]["bits_per_second"];
-    Ok(bits.as_f64().context("iperf3 tells no figure")? / 1e9)
+    Ok(bits / 1e9)
 }
 
 fn median(values: &mut [f64]) -> f64 {
