@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 17] = [
+pub const SCENARIOS: [&Scenario; 18] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -60,6 +60,7 @@ pub const SCENARIOS: [&Scenario; 17] = [
     &cluster::FAULTS,
     &cluster::OVERLAY,
     &cluster::ROLLING,
+    &cluster::REBOOTS,
     &power::SCENARIO,
     &update::GOOD,
     &update::FALL_BACK,

@@ -1,8 +1,10 @@
 //! What three machines do together: etcd from one cloud-config, units on whatever machine is
 //! there, and each kind of loss.
 
+mod broken;
 mod members;
 mod overlay;
+mod reboots;
 mod rolling;
 
 use std::time::Instant;
@@ -15,6 +17,7 @@ use self::members::{
     Extra, LIMIT, NUMBERS, address, begin, control, number_of, places, start, told,
 };
 pub(super) use self::overlay::SCENARIO as OVERLAY;
+pub(super) use self::reboots::SCENARIO as REBOOTS;
 pub(super) use self::rolling::SCENARIO as ROLLING;
 use super::runner::BOOT_LIMIT;
 use super::{Check, Extent, How, Scenario, Stage};

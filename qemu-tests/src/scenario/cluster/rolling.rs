@@ -6,12 +6,15 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
+use super::broken::stops_at_the_first;
 use super::formed;
 use super::members::{Extra, LIMIT, Members, NUMBERS, places, start_with, told};
 use crate::machine::{Machine, http};
 use crate::registry::{GREETER_PORT, GREETING};
 use crate::scenario::runner::BOOT_LIMIT;
+use crate::scenario::update::breaker::REQUIRED;
 use crate::scenario::update::releases::{GOOD, ROLLING};
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
 use crate::wait::Deadline;
@@ -33,12 +36,17 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
             name: "a release rolls through the cluster, one machine at a time, and no request fails",
             how: How::Now(rolls),
         },
+        Check {
+            name: "a release that is not healthy stops at the first machine",
+            how: How::Now(stops_at_the_first),
+        },
     ],
 };
 
 const UNIT: &str = "web.container";
 /// Three installations and three boots, on machines that share two processors.
 const ROLL_LIMIT: u64 = 6 * BOOT_LIMIT;
+const SEMAPHORE: &str = "coreos.com/updateengine/rebootlock/semaphore";
 const EVERY: Duration = Duration::from_millis(500);
 
 fn start(stage: &Stage) -> Result<Machine> {
@@ -59,7 +67,9 @@ fn start(stage: &Stage) -> Result<Machine> {
              /etc/docker/daemon.json\n    content: |\n      {{\"storage-driver\": \"overlay2\", \
              \"insecure-registries\": [\"{registry}\"]}}\n"
         ),
-        strake: Some("  health: {for: 1s, deadline: 5m}\n".to_owned()),
+        strake: Some(format!(
+            "  health: {{for: 1s, deadline: 5m, require: [{REQUIRED}]}}\n"
+        )),
         published: vec![GREETER_PORT],
     };
     drop(publisher);
@@ -137,32 +147,54 @@ impl Client {
     }
 }
 
-/// What was seen of the lock and of etcd on the way.
+/// The fewest members of etcd that were seen up on the way.
 #[derive(Debug, Default)]
 struct Watched {
     looks: usize,
-    most_holders: usize,
     least_members: Option<usize>,
 }
 
 impl Watched {
-    fn look(&mut self, machine: &mut Machine) -> Result<()> {
-        let Some(lock) = told(machine, "lock status").ok().flatten() else {
-            return Ok(());
+    fn look(&mut self, machine: &mut Machine) {
+        let Some(status) = told(machine, "cluster status").ok().flatten() else {
+            return;
         };
-        let holders = lock["holders"].as_array().map_or(0, Vec::len);
-        self.most_holders = self.most_holders.max(holders);
-        if let Some(status) = told(machine, "cluster status").ok().flatten() {
-            let members = status["members"].as_array().cloned().unwrap_or_default();
-            let up = |member: &&serde_json::Value| {
-                matches!(member["standing"].as_str(), Some("leader" | "follower"))
-            };
-            let up = members.iter().filter(up).count();
-            self.least_members = Some(self.least_members.map_or(up, |least| least.min(up)));
-        }
+        let members = status["members"].as_array().cloned().unwrap_or_default();
+        let up =
+            |member: &&Value| matches!(member["standing"].as_str(), Some("leader" | "follower"));
+        let up = members.iter().filter(up).count();
+        self.least_members = Some(self.least_members.map_or(up, |least| least.min(up)));
         self.looks += 1;
-        Ok(())
     }
+}
+
+/// Who held the lock, after each of its changes: etcd itself remembers.
+fn lock_history(machine: &mut Machine) -> Result<Vec<Vec<String>>> {
+    let settings = machine.ask("sudo cat /etc/strake/etcd.json")?;
+    let settings: Value = serde_json::from_str(&settings).context("the store's settings")?;
+    let endpoints = settings["endpoints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let endpoints: Vec<&str> = endpoints.iter().filter_map(Value::as_str).collect();
+    let mut command = format!("etcdctl --endpoints {}", endpoints.join(","));
+    for (option, key) in [("cacert", "ca"), ("cert", "cert"), ("key", "key")] {
+        let path = settings[key].as_str().context("no certificate")?;
+        command += &format!(" --{option} {path}");
+    }
+    // It never ends by itself.
+    let told = machine.ssh(&format!(
+        "sudo timeout 10 {command} watch --rev 1 {SEMAPHORE}"
+    ))?;
+    let values = told.stdout.lines().filter(|line| line.starts_with('{'));
+    values
+        .map(|value| {
+            let value: Value = serde_json::from_str(value).context("a semaphore")?;
+            let holders = value["holders"].as_array().cloned().unwrap_or_default();
+            let holders = holders.iter().filter_map(Value::as_str);
+            Ok(holders.map(str::to_owned).collect())
+        })
+        .collect()
 }
 
 fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
@@ -188,38 +220,51 @@ fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
         "the release on all machines",
         Deadline::seconds(ROLL_LIMIT),
         |one| {
-            watched.look(one)?;
-            let mut done = usize::from(runs(one));
+            watched.look(one);
+            let mut done = usize::from(runs(one, GOOD));
             for machine in members.values_mut() {
-                done += usize::from(runs(machine));
+                done += usize::from(runs(machine, GOOD));
             }
             if let Some(machine) = members.get_mut(&2) {
-                watched.look(machine)?;
+                watched.look(machine);
             }
             Ok((done == NUMBERS.len()).then_some(()))
         },
     );
     let (asked, failed) = client.end()?;
     println!(
-        "        {:.0} s; {asked} requests, {failed} failed; {} looks: at most {} holders of the lock, at \
-         least {} members of etcd up",
+        "        {:.0} s; {asked} requests, {failed} failed; at least {} members of etcd up in {} looks",
         begin.elapsed().as_secs_f64(),
-        watched.looks,
-        watched.most_holders,
         watched.least_members.unwrap_or_default(),
+        watched.looks,
     );
     rolled?;
     ensure!(failed == 0, "{failed} of {asked} requests failed");
-    ensure!(watched.most_holders == 1, "the lock was held {watched:?}");
     ensure!(
         watched.least_members.context("etcd was never seen")? >= 2,
         "etcd lost its majority: {watched:?}"
     );
-    all_back(one, &mut members)
+    all_back(one, &mut members)?;
+    let history = lock_history(one)?;
+    let most = history.iter().map(Vec::len).max().unwrap_or_default();
+    let mut who: Vec<&String> = history.iter().flatten().collect();
+    who.sort();
+    who.dedup();
+    println!(
+        "        {} changes of the lock, {} holders",
+        history.len(),
+        who.len()
+    );
+    ensure!(most == 1, "the lock was held so: {history:?}");
+    ensure!(
+        who.len() == NUMBERS.len(),
+        "not all held the lock: {history:?}"
+    );
+    Ok(())
 }
 
 /// Said again until the machine has heard it: it may be busy.
-fn install_soon(machine: &mut Machine) -> Result<()> {
+pub(super) fn install_soon(machine: &mut Machine) -> Result<()> {
     let begin = "systemctl is-active --quiet install-now.service || sudo systemd-run --quiet --collect \
                  --unit=install-now strake update install";
     machine.wait_until("the installation", Deadline::seconds(LIMIT), |machine| {
@@ -227,16 +272,16 @@ fn install_soon(machine: &mut Machine) -> Result<()> {
     })
 }
 
-fn runs(machine: &mut Machine) -> bool {
+pub(super) fn runs(machine: &mut Machine, release: &str) -> bool {
     let status = machine.status().ok().flatten().unwrap_or_default();
-    status["release"] == GOOD
+    status["release"] == release
         && status
             .pointer("/entry/state")
             .is_some_and(|is| is == "blessed")
 }
 
 /// Nobody is drained, and the container runs everywhere again.
-fn all_back(one: &mut Machine, members: &mut Members) -> Result<()> {
+pub(super) fn all_back(one: &mut Machine, members: &mut Members) -> Result<()> {
     let deadline = Deadline::seconds(2 * LIMIT);
     one.wait_until("the container on all machines", deadline, |one| {
         Ok((places(one, UNIT)?.len() == NUMBERS.len()).then_some(()))

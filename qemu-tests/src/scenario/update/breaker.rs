@@ -4,7 +4,7 @@
 //! Everything that is broken is in the release's own files: no program has a switch for it.
 
 /// Required by the machines' cloud-config.
-pub(super) const REQUIRED: &str = "systemd-timesyncd.service";
+pub(in crate::scenario) const REQUIRED: &str = "systemd-timesyncd.service";
 
 pub(super) const FILES: [(&str, &str); 6] = [
     (

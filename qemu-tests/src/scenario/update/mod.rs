@@ -1,7 +1,7 @@
 //! Updates on machines: from a signed repository into the passive slot, blessed, or given up.
 
 mod booted;
-mod breaker;
+pub(super) mod breaker;
 mod chain;
 mod cuts;
 mod fall_back;
