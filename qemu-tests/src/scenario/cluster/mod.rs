@@ -6,6 +6,7 @@ mod members;
 mod overlay;
 mod reboots;
 mod rolling;
+mod told;
 
 use std::time::Instant;
 
@@ -37,6 +38,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
         Check {
             name: "units started on one machine run on the machine they fit",
             how: How::Now(units_run),
+        },
+        Check {
+            name: "what a unit says is told on any machine, without ssh",
+            how: How::Now(told::told_anywhere),
         },
         Check {
             name: "units of a lost machine start elsewhere, and the machine comes back",
