@@ -1,18 +1,17 @@
 //! A release reaches every machine of a cluster, one at a time, while a service keeps answering.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::broken::stops_at_the_first;
+use super::client::Client;
 use super::formed;
 use super::members::{Extra, LIMIT, Members, NUMBERS, places, start_with, told};
-use crate::machine::{Machine, http};
-use crate::registry::{GREETER_PORT, GREETING};
+use super::replaced::{SHOP_PORT, replaced};
+use crate::machine::Machine;
+use crate::registry::GREETER_PORT;
 use crate::scenario::runner::BOOT_LIMIT;
 use crate::scenario::update::breaker::REQUIRED;
 use crate::scenario::update::releases::{GOOD, ROLLING};
@@ -33,6 +32,10 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
             how: How::Now(serves),
         },
         Check {
+            name: "replicas get a new text one after another, and no request fails",
+            how: How::Now(replaced),
+        },
+        Check {
             name: "a release rolls through the cluster, one machine at a time, and no request fails",
             how: How::Now(rolls),
         },
@@ -47,7 +50,6 @@ const UNIT: &str = "web.container";
 /// Three installations and three boots, on machines that share two processors.
 const ROLL_LIMIT: u64 = 6 * BOOT_LIMIT;
 const SEMAPHORE: &str = "coreos.com/updateengine/rebootlock/semaphore";
-const EVERY: Duration = Duration::from_millis(500);
 
 fn start(stage: &Stage) -> Result<Machine> {
     let releases = stage.releases()?;
@@ -70,7 +72,7 @@ fn start(stage: &Stage) -> Result<Machine> {
         strake: Some(format!(
             "  health: {{for: 1s, deadline: 5m, require: [{REQUIRED}]}}\n"
         )),
-        published: vec![GREETER_PORT],
+        published: vec![GREETER_PORT, SHOP_PORT],
     };
     drop(publisher);
     start_with(stage, &extra)
@@ -95,56 +97,6 @@ fn serves(one: &mut Machine, stage: &Stage) -> Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// Asks the machines in turn, as a client that knows all of them; a request fails when none of
-/// them answers.
-struct Client {
-    over: Arc<AtomicBool>,
-    asked: Arc<AtomicUsize>,
-    failed: Arc<AtomicUsize>,
-    thread: JoinHandle<()>,
-}
-
-impl Client {
-    fn start(ports: Vec<u16>) -> Client {
-        let (over, asked) = (
-            Arc::new(AtomicBool::default()),
-            Arc::new(AtomicUsize::default()),
-        );
-        let failed = Arc::new(AtomicUsize::default());
-        let (seen, count, none) = (over.clone(), asked.clone(), failed.clone());
-        let thread = thread::spawn(move || {
-            let mut next = Instant::now();
-            let mut first = 0;
-            while !seen.load(Ordering::Relaxed) {
-                let turn = (0..ports.len()).map(|index| ports[(first + index) % ports.len()]);
-                let answer = turn.into_iter().find_map(|port| http(port, "/"));
-                count.fetch_add(1, Ordering::Relaxed);
-                if !answer.is_some_and(|body| body.contains(GREETING)) {
-                    none.fetch_add(1, Ordering::Relaxed);
-                }
-                first += 1;
-                next += EVERY;
-                thread::park_timeout(next.saturating_duration_since(Instant::now()));
-            }
-        });
-        Client {
-            over,
-            asked,
-            failed,
-            thread,
-        }
-    }
-
-    /// Requests, and those that failed.
-    fn end(self) -> Result<(usize, usize)> {
-        self.over.store(true, Ordering::Relaxed);
-        let ended = self.thread.join();
-        ended.map_err(|_| anyhow::anyhow!("the client panicked"))?;
-        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-        Ok((count(&self.asked), count(&self.failed)))
-    }
 }
 
 /// The fewest members of etcd that were seen up on the way.
@@ -197,16 +149,18 @@ fn lock_history(machine: &mut Machine) -> Result<Vec<Vec<String>>> {
         .collect()
 }
 
+/// Where the machines' port is reached.
+pub(super) fn ports(one: &Machine, members: &Members, port: u16) -> Result<Vec<u16>> {
+    let all = [one].into_iter().chain(members.values());
+    all.map(|machine| machine.port(port)).collect()
+}
+
 fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
     stage
         .releases()?
         .publish(GOOD, ROLLING, &["--deltas", "0"])?;
     let mut members = stage.members();
-    let mut ports = vec![one.port(GREETER_PORT)?];
-    for machine in members.values() {
-        ports.push(machine.port(GREETER_PORT)?);
-    }
-    let client = Client::start(ports);
+    let client = Client::start(ports(one, &members, GREETER_PORT)?);
     let begin = Instant::now();
     one.expect_losses();
     // The updater looks by itself, only later than a test wants to wait.
