@@ -251,6 +251,11 @@ fn silent_store(one: &mut Machine, stage: &Stage) -> Result<()> {
     one.wait_until("a minute of silence", Deadline::seconds(LIMIT), |_| {
         Ok((silence.elapsed().as_secs() >= 65).then_some(()))
     })?;
+    let asked = one.ssh("sudo strake machine list")?;
+    ensure!(
+        !asked.status.success(),
+        "the store was not silent: {asked:?}"
+    );
     signal(one, "CONT")?;
     for machine in members.values_mut() {
         signal(machine, "CONT")?;
