@@ -39,3 +39,22 @@ pub struct Site<'a> {
     pub progress: &'a Progress,
     pub runs: usize,
 }
+
+impl Site<'_> {
+    /// Runs a stage and tells what it measured at once: a long bench that is ended has told
+    /// something.
+    fn rows<T: IntoIterator<Item = Row>>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<Vec<Row>> {
+        let rows: Vec<Row> = self.progress.stage(name, work)?.into_iter().collect();
+        for row in &rows {
+            let cells = row.cells();
+            let cells = cells.iter().filter(|cell| !cell.is_empty());
+            let cells: Vec<&str> = cells.map(String::as_str).collect();
+            self.progress.say(&format!("  {}", cells.join(" | ")));
+        }
+        Ok(rows)
+    }
+}

@@ -30,8 +30,9 @@ const MANY_UNITS: usize = 10_000;
 const QUOTED: &str = "fleet 1.0, quoted";
 
 pub fn scheduler(site: &Site<'_>) -> Result<Vec<Row>> {
-    let progress = site.progress;
-    let load = progress.stage("load", || programs::scheduler_load(site.workspace))?;
+    let load = site
+        .progress
+        .stage("load", || programs::scheduler_load(site.workspace))?;
     let bench = Bench {
         site,
         load,
@@ -39,14 +40,14 @@ pub fn scheduler(site: &Site<'_>) -> Result<Vec<Row>> {
     };
     fs::create_dir_all(&bench.directory)?;
     let mut rows = vec![Row::machine(&describe())];
-    rows.extend(progress.stage("two machines", || bench.two_machines())?);
-    rows.extend(progress.stage("one machine at rest", || bench.at_rest())?);
-    rows.push(progress.stage("placements", || bench.placements())?);
-    rows.push(progress.stage("a lost machine", || bench.lost_machine())?);
-    rows.push(progress.stage("planner", || bench.planner())?);
+    rows.extend(site.rows("two machines", || bench.two_machines())?);
+    rows.extend(site.rows("one machine at rest", || bench.at_rest())?);
+    rows.extend(site.rows("placements", || bench.placements().map(Some))?);
+    rows.extend(site.rows("a lost machine", || bench.lost_machine().map(Some))?);
+    rows.extend(site.rows("planner", || bench.planner().map(Some))?);
     for size in SIZES {
         let name = format!("{size} machines");
-        rows.extend(progress.stage(&name, || bench.size(size))?);
+        rows.extend(site.rows(&name, || bench.size(size))?);
     }
     Ok(rows)
 }
