@@ -18,6 +18,7 @@ pub mod hook;
 pub mod journal;
 pub mod lock;
 pub mod metrics;
+pub mod names;
 pub mod overlay;
 pub mod peer;
 pub mod reboot;

@@ -86,6 +86,10 @@ fn over(weak: Config, strong: Config) -> Config {
         &mut merged.strake.cluster.join_secret,
         strong.strake.cluster.join_secret,
     );
+    replace(
+        &mut merged.strake.cluster.names,
+        strong.strake.cluster.names,
+    );
     merge_health(&mut merged.strake.health, strong.strake.health);
     merge_update(&mut merged.strake.update, strong.strake.update);
     merge_reboot(&mut merged.strake.reboot, strong.strake.reboot);

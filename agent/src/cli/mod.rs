@@ -9,6 +9,7 @@ mod health;
 mod lock;
 mod locksmithctl;
 mod machine;
+mod names;
 mod output;
 mod overlay;
 mod reboot;
@@ -74,6 +75,8 @@ enum Command {
     /// The overlay network: containers on different machines reach each other
     #[command(subcommand)]
     Overlay(overlay::Command),
+    /// Names of units: which there are, and where they lead
+    Names(names::Names),
     /// The service that holds this machine's units
     #[command(subcommand)]
     Scheduler(scheduler::Command),
@@ -140,6 +143,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Reboot(command) => reboot::run(command),
         Command::Events(events) => events.run(),
         Command::Overlay(command) => overlay::run(command),
+        Command::Names(names) => names.run(),
         Command::Scheduler(command) => scheduler::run(command),
     })
 }

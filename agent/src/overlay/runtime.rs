@@ -4,6 +4,7 @@
 //! addresses from the lower half, CNI from the upper one. Either may be there alone.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -25,6 +26,8 @@ pub struct Told {
     pub subnets: Subnets,
     pub mtu: u32,
     pub masquerade: bool,
+    /// Where containers ask for names.
+    pub resolver: Option<IpAddr>,
 }
 
 impl Told {
@@ -82,19 +85,23 @@ impl Told {
                 false => json!({"dst": "::/0"}),
             })
             .collect();
+        let mut bridge = json!({
+            "type": "bridge",
+            "bridge": BRIDGE,
+            "isGateway": true,
+            "ipMasq": !self.masquerade,
+            "hairpinMode": true,
+            "mtu": self.mtu,
+            "ipam": {"type": "host-local", "ranges": ranges, "routes": routes},
+        });
+        if let Some(resolver) = self.resolver {
+            bridge["dns"] = json!({"nameservers": [resolver]});
+        }
         let list = json!({
             "cniVersion": "1.0.0",
             "name": "strake",
             "plugins": [
-                {
-                    "type": "bridge",
-                    "bridge": BRIDGE,
-                    "isGateway": true,
-                    "ipMasq": !self.masquerade,
-                    "hairpinMode": true,
-                    "mtu": self.mtu,
-                    "ipam": {"type": "host-local", "ranges": ranges, "routes": routes},
-                },
+                bridge,
                 {"type": "portmap", "capabilities": {"portMappings": true}},
             ],
         });
@@ -144,6 +151,7 @@ mod tests {
             },
             mtu: 1450,
             masquerade: true,
+            resolver: Some(IpAddr::from([169, 254, 53, 53])),
         }
     }
 
@@ -183,6 +191,7 @@ mod tests {
         let bridge = &list["plugins"][0];
         assert_eq!(bridge["bridge"], "docker0");
         assert_eq!(bridge["mtu"], 1450);
+        assert_eq!(bridge["dns"], json!({"nameservers": ["169.254.53.53"]}));
         let v4 = json!([{"subnet": "10.5.3.0/24", "rangeStart": "10.5.3.128",
             "rangeEnd": "10.5.3.254", "gateway": "10.5.3.1"}]);
         assert_eq!(bridge["ipam"]["ranges"][0], v4);

@@ -28,6 +28,7 @@ use super::runtime::Told;
 use super::settings::Settings;
 use super::{cidr::Family, notify};
 use crate::apply::write::write;
+use crate::names::settings as names;
 use crate::root::Root;
 use crate::store::Store;
 use crate::update::clock;
@@ -374,6 +375,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             subnets: lease.subnets,
             mtu: place::mtu(config, uplink),
             masquerade: self.settings.masquerade,
+            resolver: names::Settings::load(&self.root)?.map(|names| names.listen.ip()),
         };
         let files = told.files(&self.settings.subnet_file);
         write(&self.root, &files).context("writing what container runtimes read")?;

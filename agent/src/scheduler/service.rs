@@ -18,6 +18,7 @@ use crate::cluster::settings::Settings as Cluster;
 use crate::fleet::{self, Api};
 use crate::journal::{Journal, Log};
 use crate::metrics::{self, Registry};
+use crate::names::service as names;
 use crate::peer::{Credentials, Door};
 use crate::root::Root;
 use crate::store::Store;
@@ -58,6 +59,7 @@ impl Environment {
 /// Ends when the machine cannot be known or systemd cannot be reached, and when the machine has a
 /// new certificate: the next start uses it.
 pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
+    names::start(root, own_address(root, environment).parse().ok());
     until_certified(root).await;
     let mut machine = describe(root, environment)?;
     let id = machine.id.clone();
@@ -181,13 +183,17 @@ pub fn address_towards_cluster(root: &Root) -> Option<IpAddr> {
         .map(|found| found.ip())
 }
 
-fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
-    let mut machine = Machine::new(facts::machine_id(root)?);
-    machine.address = match &environment.public_address {
+fn own_address(root: &Root, environment: &Environment) -> String {
+    match &environment.public_address {
         given if !given.is_empty() => given.clone(),
         _ => address_towards_cluster(root)
             .map_or_else(|| environment.address.clone(), |found| found.to_string()),
-    };
+    }
+}
+
+fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
+    let mut machine = Machine::new(facts::machine_id(root)?);
+    machine.address = own_address(root, environment);
     machine.metadata = facts::metadata(&environment.metadata);
     machine.facts = facts::read(root);
     Ok(machine)

@@ -37,6 +37,7 @@ fn cluster(root: View<'_>, strake: View<'_>, path: &Path<'_>, out: &mut Findings
         ca: view.string("ca"),
         ca_key: view.string("ca_key"),
         join_secret: view.string("join_secret"),
+        names: view.flag("names"),
     };
     whole(root, strake, view, &cluster, (path, out));
     let Some(node) = view.get("seeds") else {

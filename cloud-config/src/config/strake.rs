@@ -22,6 +22,8 @@ pub struct Cluster {
     /// Sealed under the join secret.
     pub ca_key: Option<String>,
     pub join_secret: Option<String>,
+    /// Whether units have names.
+    pub names: Option<bool>,
 }
 
 impl Cluster {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::escape::{unit_value, unit_word};
-use super::overlay;
 use super::{Body, FileSpec};
+use super::{names, overlay};
 use crate::config::{
     CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Reboot, Swap, Unit, UpdateLimits,
     Window,
@@ -42,6 +42,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     }
     files.extend(modules(&config.kernel_modules));
     files.extend(cluster(&config.strake.cluster));
+    files.extend(names::files(config));
     files.extend(health(&config.strake.health));
     files.extend(update(&config.strake.update));
     files.extend(reboot(&config.strake.reboot));

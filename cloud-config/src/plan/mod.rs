@@ -11,6 +11,7 @@ mod environment;
 mod escape;
 mod file;
 mod host;
+mod names;
 mod network_access;
 mod overlay;
 mod unit;

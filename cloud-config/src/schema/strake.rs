@@ -57,6 +57,7 @@ static CLUSTER_KEYS: &[Key] = &[
     key("ca", Kind::Text(&format::PEM), "Certificate that vouches for the machines of the cluster; `strake cluster init` makes it.").example("\"-----BEGIN CERTIFICATE-----\\nTUE=\\n-----END CERTIFICATE-----\""),
     key("ca_key", Kind::Text(&format::SEALED_KEY), "Key of `ca`, sealed under `join_secret`. Members need it until the cluster has formed; leave it out of the config of machines that come later.").example("sealed-key-v1:AAAA"),
     key("join_secret", Kind::Text(&format::JOIN_SECRET), "What a machine shows to get its certificate from a member. With `ca` it sets up etcd; without them a machine only knows the name and the seeds.").example("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+    key("names", Kind::Flag, "`false`: units have no names. Otherwise containers and machines find them as `UNIT.NAME.strake`, where `NAME` is the cluster's.").default("true").example("false"),
 ];
 
 static HEALTH: Table = Table {

@@ -4,6 +4,7 @@
 mod broken;
 mod client;
 mod members;
+mod names;
 mod overlay;
 mod reboots;
 mod replaced;

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 
 use super::members::{Extra, LIMIT, Members, NUMBERS, control, start_with};
+use super::names::by_name;
 use super::{formed, registered};
 use crate::machine::Machine;
 use crate::registry::{GREETER_PORT, GREETING};
@@ -27,6 +28,10 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
         Check {
             name: "a container answers another one on another machine, over vxlan",
             how: How::Now(answers),
+        },
+        Check {
+            name: "units are found by name from containers and machines, wherever they run",
+            how: How::Now(names),
         },
         Check {
             name: "a machine that was cut off is reached again, and nothing was removed",
@@ -138,6 +143,13 @@ fn answers(one: &mut Machine, stage: &Stage) -> Result<()> {
     let device = one.ask("ip -details link show flannel.1")?;
     ensure!(device.contains("vxlan id 1"), "{device}");
     Ok(())
+}
+
+fn names(one: &mut Machine, stage: &Stage) -> Result<()> {
+    let mut members = stage.members();
+    addresses(one, &mut members, stage)?;
+    let other = members.get_mut(&3).context("no third machine")?;
+    by_name(one, other, stage)
 }
 
 fn both_ways(one: &mut Machine, other: &mut Machine, first: &str, third: &str) -> Result<()> {
