@@ -10,6 +10,7 @@ pub mod apply;
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod dashboard;
 pub mod exit;
 pub mod fetch;
 pub mod fleet;

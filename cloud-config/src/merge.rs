@@ -94,6 +94,7 @@ fn over(weak: Config, strong: Config) -> Config {
     merge_update(&mut merged.strake.update, strong.strake.update);
     merge_reboot(&mut merged.strake.reboot, strong.strake.reboot);
     merge_overlay(&mut merged.strake.overlay, strong.strake.overlay);
+    replace(&mut merged.strake.dashboard, strong.strake.dashboard);
     replace(
         &mut merged.strake.addresses.public,
         strong.strake.addresses.public,

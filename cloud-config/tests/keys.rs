@@ -290,5 +290,12 @@ fn strake_keys_make_the_settings_of_their_services() {
              \"windows\":[{\"length_seconds\":3600,\"start\":\"Thu 04:00\"}]}\n",
         )],
     );
+    makes(
+        "strake: {dashboard: {listen: '10.9.0.11:8443', token: 0123456789abcdef-}}",
+        &[(
+            "/etc/strake/dashboard.json",
+            "{\"listen\":\"10.9.0.11:8443\",\"token\":\"0123456789abcdef-\"}\n",
+        )],
+    );
     makes("strake: {addresses: {private: eth1}}", &[]);
 }

@@ -3,6 +3,7 @@
 mod cluster;
 mod config;
 mod coreos_cloudinit;
+mod dashboard;
 mod events;
 mod fleetctl;
 mod health;
@@ -72,6 +73,9 @@ enum Command {
     Reboot(reboot::Command),
     /// What happens in the cluster: machines that come and go, units that are placed and moved
     Events(events::Events),
+    /// The cluster as a page for browsers
+    #[command(subcommand)]
+    Dashboard(dashboard::Command),
     /// The overlay network: containers on different machines reach each other
     #[command(subcommand)]
     Overlay(overlay::Command),
@@ -142,6 +146,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Lock(command) => lock::run(command),
         Command::Reboot(command) => reboot::run(command),
         Command::Events(events) => events.run(),
+        Command::Dashboard(command) => dashboard::run(command),
         Command::Overlay(command) => overlay::run(command),
         Command::Names(names) => names.run(),
         Command::Scheduler(command) => scheduler::run(command),

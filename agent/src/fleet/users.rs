@@ -115,7 +115,7 @@ fn put(key: String, value: &impl Serialize) -> Transaction {
 }
 
 /// The certificate that users' certificates are judged by; none before the first user.
-pub(super) async fn authority(store: &impl Store) -> Result<Option<String>, Error> {
+pub(crate) async fn authority(store: &impl Store) -> Result<Option<String>, Error> {
     Ok(kept(store).await?.map(|kept| kept.certificate))
 }
 
@@ -186,7 +186,7 @@ pub async fn list(store: &impl Store) -> Result<Vec<(Name, User)>, Error> {
 }
 
 /// What whoever showed this certificate may do now; none: it counts no more.
-pub(super) async fn role(store: &impl Store, shown: &Stranger) -> Result<Option<Role>, Error> {
+pub(crate) async fn role(store: &impl Store, shown: &Stranger) -> Result<Option<Role>, Error> {
     let Ok(name) = shown.name.parse::<Name>() else {
         return Ok(None);
     };

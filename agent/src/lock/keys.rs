@@ -29,6 +29,13 @@ impl Group {
         &self.0
     }
 
+    /// Whose a key is, from what follows `ALL` in it.
+    pub fn of_key(rest: &str) -> Group {
+        let named = rest.strip_prefix("groups/");
+        let name = named.and_then(|rest| rest.split('/').next());
+        Group(unescape(name.unwrap_or_default()))
+    }
+
     fn dir(&self) -> String {
         if self.0.is_empty() {
             ALL.to_string()
@@ -96,6 +103,23 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The name that `escape` wrote.
+pub fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
+        let (byte, used) = match (first, byte) {
+            (b'%', Some(byte)) => (byte, 2),
+            _ => (*first, 0),
+        };
+        bytes.push(byte);
+        rest = &after[used..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +138,18 @@ mod tests {
         );
         assert_eq!(escape(".."), "%2E%2E");
         assert_eq!(escape("node-1.example"), "node-1.example");
+    }
+
+    #[test]
+    fn the_group_of_a_key_is_found_again() {
+        for name in ["", "workers", "web servers/eu", "..", "%41", "\u{fc}ber"] {
+            let group = Group::named(name);
+            for key in [group.semaphore(), group.holder("a/b"), group.queue()] {
+                let rest = key.strip_prefix(ALL).expect("below it");
+                assert_eq!(Group::of_key(rest), group, "{key}");
+            }
+            assert_eq!(unescape(&escape(name)), name);
+        }
+        assert_eq!(unescape("100%"), "100%");
     }
 }

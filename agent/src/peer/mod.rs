@@ -19,6 +19,7 @@ pub use credentials::Credentials;
 pub use door::Door;
 pub use local::Local;
 pub use reach::{Error, Holder, Reach, Whereabouts, holders};
+pub(crate) use serve::keep_probing;
 pub use serve::{listen, serve};
 pub use stream::{Part, Stream};
 pub use wire::parse as asked;

@@ -100,7 +100,8 @@ pub async fn serve(
     }
 }
 
-fn probe(stream: &TcpStream) -> nix::Result<()> {
+/// So that a connection whose other end is gone is noticed.
+pub(crate) fn keep_probing(stream: &TcpStream) -> nix::Result<()> {
     let fd = stream.as_fd();
     setsockopt(&fd, sockopt::TcpKeepIdle, &PROBE_AFTER)?;
     setsockopt(&fd, sockopt::TcpKeepInterval, &PROBE_EVERY)?;
@@ -110,7 +111,7 @@ fn probe(stream: &TcpStream) -> nix::Result<()> {
 
 impl Desk {
     async fn connection(&self, stream: TcpStream) -> Result<()> {
-        probe(&stream)?;
+        keep_probing(&stream)?;
         let stream = timeout(HANDSHAKE, self.acceptor.accept(stream)).await??;
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);

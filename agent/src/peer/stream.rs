@@ -23,7 +23,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn channel() -> (mpsc::Sender<Part>, Stream) {
+    pub(crate) fn channel() -> (mpsc::Sender<Part>, Stream) {
         let (sender, parts) = mpsc::channel(WAITING);
         (sender, Stream { parts })
     }

@@ -36,6 +36,9 @@ pub fn read(root: &Root) -> BTreeMap<String, Fact> {
         .find_map(|line| line.strip_prefix("VERSION_ID="));
     let release = release.map(|value| Fact::Text(value.trim_matches('"').to_string()));
     add("release", release);
+    for (name, text) in crate::status::told::facts(root) {
+        add(name, Some(Fact::Text(text)));
+    }
     add("arch", Some(Fact::Text(std::env::consts::ARCH.to_string())));
     if let Some(space) = root
         .follow(std::path::Path::new("/var"))

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod entry;
 pub mod phases;
 mod table;
+pub mod told;
 
 use serde::Serialize;
 

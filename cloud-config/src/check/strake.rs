@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::findings::{Findings, Path};
 use super::overlay;
 use super::view::View;
-use crate::config::{AddressSources, Cluster, Health, Reboot, Strake, UpdateLimits, Window};
+use crate::config::{
+    AddressSources, Cluster, Dashboard, Health, Reboot, Strake, UpdateLimits, Window,
+};
 use crate::problem::{Level, Rule};
 use crate::schema::{duration, size};
 
@@ -23,6 +25,7 @@ pub(super) fn read(root: View<'_>, out: &mut Findings<'_>) -> Strake {
         update: update(view),
         reboot: reboot(view),
         overlay: overlay::read(view, &path.key("overlay"), out),
+        dashboard: dashboard(view),
         addresses: addresses(view),
     }
 }
@@ -162,6 +165,14 @@ fn windows(view: View<'_>) -> Vec<Window> {
         })
     });
     windows.collect()
+}
+
+fn dashboard(strake: View<'_>) -> Option<Dashboard> {
+    let view = strake.map("dashboard")?;
+    Some(Dashboard {
+        listen: view.string("listen")?,
+        token: view.string("token"),
+    })
 }
 
 fn addresses(strake: View<'_>) -> AddressSources {

@@ -9,6 +9,7 @@ pub struct Strake {
     pub update: UpdateLimits,
     pub reboot: Reboot,
     pub overlay: Overlay,
+    pub dashboard: Option<Dashboard>,
     pub addresses: AddressSources,
 }
 
@@ -64,6 +65,13 @@ pub struct Reboot {
     pub budget: Option<u32>,
     /// Where FleetLock clients are served.
     pub fleetlock: Option<String>,
+}
+
+/// Where the cluster is shown as a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dashboard {
+    pub listen: String,
+    pub token: Option<String>,
 }
 
 /// The network between containers; what is not set is left to the service.

@@ -50,6 +50,9 @@ pub fn plan(config: &Config, context: &Context) -> Plan {
     if config.strake.reboot.fleetlock.is_some() {
         units.push(told(daemon::FLEETLOCK, Command::Start));
     }
+    if config.strake.dashboard.is_some() {
+        units.push(told(daemon::DASHBOARD, Command::Start));
+    }
     unit::add_update(&config.update, &mut files, &mut units);
     Plan {
         hostname: config.hostname.as_deref().map(hostname),

@@ -7,6 +7,7 @@ use crate::schema::{daemon_table, daemon_variable};
 
 pub(super) const REBOOT: &str = "strake-reboot.service";
 pub(super) const FLEETLOCK: &str = "strake-fleetlock.service";
+pub(super) const DASHBOARD: &str = "strake-dashboard.service";
 pub(super) const UPDATE: &str = "strake-update.service";
 pub(super) const SCHEDULER: &str = "strake-scheduler.service";
 pub(super) const OVERLAY: &str = "strake-overlay.service";

@@ -8,8 +8,8 @@ use super::escape::{unit_value, unit_word};
 use super::{Body, FileSpec};
 use super::{names, overlay};
 use crate::config::{
-    CaCert, Cluster, Config, Health, KernelModule, Mount, Ntp, Reboot, Swap, Unit, UpdateLimits,
-    Window,
+    CaCert, Cluster, Config, Dashboard, Health, KernelModule, Mount, Ntp, Reboot, Swap, Unit,
+    UpdateLimits, Window,
 };
 use crate::unit_name::escape_path;
 
@@ -47,6 +47,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     files.extend(update(&config.strake.update));
     files.extend(reboot(&config.strake.reboot));
     files.extend(overlay::file(&config.strake.overlay));
+    files.extend(config.strake.dashboard.as_ref().map(dashboard));
     files
 }
 
@@ -213,6 +214,19 @@ fn reboot(reboot: &Reboot) -> Option<FileSpec> {
             "strake.reboot",
         )
     })
+}
+
+fn dashboard(dashboard: &Dashboard) -> FileSpec {
+    let mut value = json!({"listen": dashboard.listen});
+    if let Some(token) = &dashboard.token {
+        value["token"] = json!(token);
+    }
+    let path = "/etc/strake/dashboard.json";
+    let file = FileSpec::text(path, format!("{value}\n"), "strake.dashboard");
+    FileSpec {
+        mode: 0o600,
+        ..file
+    }
 }
 
 fn duration(duration: Duration) -> String {

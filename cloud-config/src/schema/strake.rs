@@ -39,6 +39,13 @@ static KEYS: &[Key] = &[
     .default("none, unless `coreos.flannel` is set")
     .example("{network: 10.5.0.0/16}"),
     key(
+        "dashboard",
+        Kind::Map(&DASHBOARD),
+        "The cluster as a page for browsers, served by this machine.",
+    )
+    .default("none")
+    .example("{listen: \"10.9.0.11:8443\"}"),
+    key(
         "addresses",
         Kind::Map(&ADDRESSES),
         "Where the address variables come from when no metadata gives them.",
@@ -96,6 +103,16 @@ static REBOOT_KEYS: &[Key] = &[
     key("drain", Kind::Text(&format::DURATION_OR_NONE), "How long the machine's units may take to go elsewhere, at most; `0s` leaves them until the reboot ends them.").default("5m").example("15m"),
     key("fleetlock", Kind::Text(&format::LISTEN), "Where this machine serves the reboot lock to FleetLock clients, over HTTP and to whoever reaches it.").default("nowhere").example("\"10.9.0.11:3333\""),
     key("budget", Kind::Integer { min: 1, max: 100_000 }, "Machines that a release may fall back on, from 1 to 100000; then the whole cluster refuses it. The same on all machines.").default("1 below 100 machines, else 2 % of them").example("3"),
+];
+
+static DASHBOARD: Table = Table {
+    name: "dashboard",
+    keys: DASHBOARD_KEYS,
+};
+
+static DASHBOARD_KEYS: &[Key] = &[
+    key("listen", Kind::Text(&format::LISTEN), "Where the page is served, over TLS with this machine's certificate of the cluster; without one on loopback only.").example("\"10.9.0.11:8443\"").required(),
+    key("token", Kind::Text(&format::TOKEN), "Who knows it may see the page: as the password of any user, or as a bearer token. Users of `strake cluster user add` come in with their certificate either way.").default("none: only users with a certificate").example("correct-horse-battery"),
 ];
 
 static WINDOW: Table = Table {

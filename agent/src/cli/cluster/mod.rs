@@ -2,6 +2,7 @@
 
 mod backup;
 mod init;
+mod machines;
 mod members;
 mod secret;
 mod status;
@@ -31,7 +32,8 @@ pub(super) enum Command {
     /// Get and renew this machine's certificate; on a member, run etcd and let machines in (run by
     /// strake-cluster.service)
     Run,
-    /// Members, leader, lag, size, alarms and certificates; exit code 1 when no majority answers
+    /// The store's members with leader, lag, size, alarms and certificates, then machines,
+    /// releases and who may reboot; exit code 1 when no majority answers
     Status {
         #[command(flatten)]
         output: Output,

@@ -1,20 +1,69 @@
 //! `strake cluster status`
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use super::Access;
+use super::machines;
 use crate::cli::output::{Output, columns};
+use crate::cli::store::connect;
 use crate::cluster::report::{Member, Report, look};
+use crate::dashboard::picture::Watched;
+use crate::dashboard::view::View;
 use crate::exit::Exit;
+use crate::overlay::settings::Settings as Overlay;
+use crate::root::Root;
+
+/// For what the machines say, when a majority of the members answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// Machines, releases, reboot locks and units.
+    view: Option<View>,
+    /// Why the view is missing.
+    problem: Option<String>,
+}
 
 pub(super) async fn run(output: Output) -> Result<Exit> {
     let access = Access::load()?;
     let report = look(&access.settings, &access.identity, access.clock).await?;
-    output.print(&report, || table(&report))?;
+    let seen = tokio::time::timeout(PATIENCE, view(&report)).await;
+    let (view, problem) = match seen.context("the store does not answer in time") {
+        Ok(Ok(view)) => (Some(view), None),
+        Ok(Err(error)) | Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    let shown = Shown {
+        report: &report,
+        view,
+        problem,
+    };
+    output.print(&shown, || {
+        let rest = match (&shown.view, &shown.problem) {
+            (Some(view), _) => machines::table(view),
+            (None, Some(problem)) => format!("machines are not known: {problem}\n"),
+            (None, None) => String::new(),
+        };
+        format!("{}\n{rest}", table(&report))
+    })?;
     Ok(match report.quorum {
         true => Exit::Done,
         false => Exit::Failed,
     })
+}
+
+async fn view(report: &Report) -> Result<View> {
+    if !report.quorum {
+        bail!("no majority of the store's members answers");
+    }
+    let overlay = Overlay::read(&Root::new("/"), |name| std::env::var(name).ok());
+    let network = overlay.ok().map(|overlay| overlay.prefix);
+    let watched = Watched::open(&connect().await?, network.as_deref()).await?;
+    Ok(View::of(&watched.picture))
 }
 
 fn table(report: &Report) -> String {

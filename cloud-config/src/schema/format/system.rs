@@ -19,6 +19,18 @@ pub(crate) static JOIN_SECRET: Format =
         )
     });
 
+pub(crate) static TOKEN: Format = format(
+    "16 to 128 letters, digits and -._~",
+    r"^[A-Za-z0-9._~-]{16,128}$",
+    |text| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        ensure(
+            (16..=128).contains(&text.len()) && text.bytes().all(plain),
+            "16 to 128 letters, digits and -._~, such as `openssl rand -hex 16` makes",
+        )
+    },
+);
+
 /// A key that only the join secret opens, as `strake cluster init` prints it.
 pub(crate) static SEALED_KEY: Format =
     format("sealed key", r"^sealed-key-v1:[A-Za-z0-9+/]+=*$", |text| {
