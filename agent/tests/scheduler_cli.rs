@@ -384,7 +384,6 @@ async fn replicas_are_started_replaced_and_taken_back() {
             status.contains("was taken back: web@1.service: it failed"),
             "{status}"
         );
-        run(&["machine", "rebalance"], 2).await;
         run(&["machine", "rebalance", "--dry-run"], 3).await;
         run(&["unit", "destroy", "web@.service"], 0).await;
         desired(&store, &id, 0).await;

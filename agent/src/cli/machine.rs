@@ -7,15 +7,14 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::output::{Output, columns};
+use super::rebalance;
 use super::runtime::on_one_thread;
 use super::store::connect;
 use crate::exit::Exit;
-use crate::scheduler::clock;
 use crate::scheduler::keys::Desired;
 use crate::scheduler::machine::{Duty, Machine, MachineId};
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::orders::{self, Tagging};
-use crate::scheduler::plan;
 use crate::scheduler::requirement::Requirements;
 use crate::store::Outcome;
 use crate::store::etcd::Etcd;
@@ -44,20 +43,8 @@ pub(super) enum Command {
     Drain { machine: String },
     /// Let units come again
     Undrain { machine: String },
-    /// Tell which units would be better off on another machine
-    Rebalance {
-        /// Move nothing; there is no other way yet
-        #[arg(long, required = true)]
-        dry_run: bool,
-        /// How many moves to tell at most
-        #[arg(long, value_name = "NUMBER", default_value_t = 10)]
-        moves: usize,
-        /// By how much a unit has to cost less on the other machine
-        #[arg(long, value_name = "COST", default_value_t = 20)]
-        gain: i64,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Move units to machines where they are better off
+    Rebalance(rebalance::Rebalance),
 }
 
 pub(super) fn run(command: Command) -> Result<Exit> {
@@ -85,12 +72,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
                 tag(&store, &machine, tagging).await
             }
             Command::Drain { machine } => tag(&store, &machine, duty(Duty::Draining)).await,
-            Command::Rebalance {
-                dry_run: _,
-                moves,
-                gain,
-                output,
-            } => rebalance(&store, (moves, gain), output).await,
+            Command::Rebalance(asked) => asked.run(&store).await,
             Command::Undrain { machine } => tag(&store, &machine, duty(Duty::Open)).await,
         }
     })?
@@ -120,42 +102,6 @@ fn named(model: &Model, text: &str) -> Result<MachineId> {
         [] => bail!("no machine {text:?} is there"),
         _ => bail!("{text:?} names several machines: give the whole id"),
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Better {
-    unit: String,
-    from: String,
-    to: String,
-    gain: i64,
-}
-
-async fn rebalance(store: &Etcd, (most, gain): (usize, i64), output: Output) -> Result<Exit> {
-    let mut model = Feed::open(store).await?.model;
-    let snapshot = model.snapshot(&BTreeMap::new(), clock::now());
-    let moves = plan::rebalance(&snapshot, most, gain);
-    let rows: Vec<Better> = moves
-        .iter()
-        .map(|better| Better {
-            unit: better.unit.to_string(),
-            from: better.from.to_string(),
-            to: better.to.to_string(),
-            gain: better.gain,
-        })
-        .collect();
-    output.print(&rows, || {
-        let head = ["UNIT", "FROM", "TO", "GAIN"].map(str::to_string);
-        let cells = rows.iter().map(|row| {
-            let short = |id: &str| format!("{}...", id.get(..8).unwrap_or(id));
-            let gain = row.gain.to_string();
-            vec![row.unit.clone(), short(&row.from), short(&row.to), gain]
-        });
-        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
-    })?;
-    Ok(match rows.is_empty() {
-        true => Exit::NothingToDo,
-        false => Exit::Done,
-    })
 }
 
 #[derive(Debug, Serialize)]

@@ -13,6 +13,7 @@ mod machine;
 mod names;
 mod output;
 mod overlay;
+mod rebalance;
 mod reboot;
 mod runtime;
 mod scheduler;

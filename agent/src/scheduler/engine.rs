@@ -10,21 +10,18 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clock;
+use super::edits::{batches, edits, kept, moved, unused};
 use super::figures::Leading;
-use super::keys::{self, Assignment, Desired};
+use super::keys::{self, Move, Policy};
 use super::machine::MachineId;
 use super::model::{Feed, Model};
-use super::name::UnitName;
-use super::plan::{Away, Brake, Change, Plan, plan};
+use super::orders;
+use super::plan::{Away, Brake, Change, Step, plan, rebalance};
 use super::replicas::{Look, Nurse};
-use super::rollout::Rollout;
 use crate::journal::{Log, Note};
 use crate::metrics::Registry;
 use crate::store::election::{Seat, take_seat};
-use crate::store::{
-    Compare, Error, Lease, MAX_BYTES, MAX_OPERATIONS, Outcome, Renewal, Revision, Store,
-    Transaction, Write,
-};
+use crate::store::{Error, Lease, Outcome, Renewal, Revision, Store};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -32,6 +29,9 @@ pub struct Pace {
     pub seat_ttl: Duration,
     /// After a machine's lease is over and before its units are started elsewhere.
     pub margin: Duration,
+    /// A new leader waits so long for machines that were away before it led: after a silence of
+    /// the store all leases are over, and each machine notices at its next beat.
+    pub settle: Duration,
     /// How long after an error it tries again.
     pub again: Duration,
     /// After it has written, what changes is gathered for this long, and for as long as the last
@@ -46,6 +46,7 @@ impl Default for Pace {
         Pace {
             seat_ttl: Duration::from_secs(9),
             margin: Duration::from_secs(1),
+            settle: Duration::from_secs(25),
             again: Duration::from_secs(1),
             gather: Duration::from_millis(20),
             clock: clock::now,
@@ -58,6 +59,9 @@ const REREAD: Duration = Duration::from_millis(20);
 
 /// Between two looks at the wall clock while a unit waits for its time.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(30);
+
+/// Seconds between two looks for units that are better off elsewhere, at least.
+pub const LEAST_EVERY: u64 = 60;
 
 pub struct Engine<S> {
     store: S,
@@ -78,6 +82,14 @@ impl<S> std::fmt::Debug for Engine<S> {
 struct Losses {
     since: BTreeMap<MachineId, Instant>,
     brake: Brake,
+    looked: Looked,
+}
+
+#[derive(Debug, Default)]
+enum Looked {
+    #[default]
+    Never,
+    Before,
 }
 
 impl Losses {
@@ -85,17 +97,23 @@ impl Losses {
     fn step(
         &mut self,
         model: &Model,
-        margin: Duration,
+        pace: &Pace,
         now: Instant,
     ) -> (BTreeMap<MachineId, Away>, Option<Instant>) {
         let lost: BTreeSet<MachineId> = model.away().cloned().collect();
         self.since.retain(|id, _| lost.contains(id));
+        let margin = pace.margin;
+        let counted = match std::mem::replace(&mut self.looked, Looked::Before) {
+            Looked::Never => now + pace.settle,
+            Looked::Before => now,
+        };
         for id in lost {
-            self.since.entry(id).or_insert(now);
+            self.since.entry(id).or_insert(counted);
         }
-        let ages: Vec<Duration> = self.since.values().map(|since| now - *since).collect();
+        let age = |since: &Instant| now.saturating_duration_since(*since);
+        let ages: Vec<Duration> = self.since.values().map(age).collect();
         self.brake = self.brake.step(model.machines.len(), &ages);
-        let over = |since: &Instant| self.brake == Brake::Free && now - *since >= margin;
+        let over = |since: &Instant| self.brake == Brake::Free && age(since) >= margin;
         let away = self.since.iter().map(|(id, since)| {
             let state = if over(since) {
                 Away::Over
@@ -189,13 +207,14 @@ impl<S: Store> Engine<S> {
         let mut nurse = Nurse::default();
         let mut written: Revision = 0;
         let mut quiet = Instant::now();
+        let mut looks = Looks::new(Instant::now());
         loop {
             let now = Instant::now();
             let mut wake = None;
             if now < quiet {
                 wake = Some(quiet);
             } else if feed.model.revision >= written {
-                let (away, next) = losses.step(&feed.model, self.pace.margin, now);
+                let (away, next) = losses.step(&feed.model, &self.pace, now);
                 wake = next;
                 let look = nurse.look(&mut feed.model, now);
                 wake = wake.into_iter().chain(look.next).min();
@@ -212,12 +231,19 @@ impl<S: Store> Engine<S> {
                         }
                         continue;
                     }
+                    Round::AtRest if looks.is_due(feed.model.policy, now) => {
+                        self.rebalance(&mut feed.model, &away).await?;
+                    }
                     Round::AtRest => {}
                 }
-                wake = [wake, self.next_turn(&feed.model)]
-                    .into_iter()
-                    .flatten()
-                    .min();
+                wake = [
+                    wake,
+                    self.next_turn(&feed.model),
+                    looks.next(feed.model.policy),
+                ]
+                .into_iter()
+                .flatten()
+                .min();
             }
             let timer = async {
                 match wake {
@@ -241,6 +267,27 @@ impl<S: Store> Engine<S> {
         Some(Instant::now() + Duration::from_millis(wait).min(LOOK_AT_CLOCK))
     }
 
+    /// Asks itself for the moves that the policy allows, when the last ones are done.
+    async fn rebalance(
+        &self,
+        model: &mut Model,
+        away: &BTreeMap<MachineId, Away>,
+    ) -> Result<(), Error> {
+        let Some(policy) = model.policy.filter(|_| model.moves.is_empty()) else {
+            return Ok(());
+        };
+        let snapshot = model.snapshot(away, (self.pace.clock)());
+        let better = rebalance(&snapshot, policy.moves, policy.gain);
+        let moves = better
+            .into_iter()
+            .map(|m| (m.unit, Move::new(m.from, m.to)));
+        let moves: Vec<_> = moves.collect();
+        if let Err(error) = orders::ask_to_move(&self.store, &moves).await {
+            (self.log)(&Note::new(&format!("asking for moves: {error}")));
+        }
+        Ok(())
+    }
+
     async fn round(
         &self,
         model: &mut Model,
@@ -260,6 +307,12 @@ impl<S: Store> Engine<S> {
         }
         let mut edits = edits(model, &plan);
         edits.extend(unused(model));
+        edits.extend(moved(model, &plan));
+        for (unit, step) in &plan.moves {
+            if let Step::Over(why) = step {
+                (self.log)(&Note::new(&format!("move of {unit}: {why}")));
+            }
+        }
         for (template, rollout) in &look.news {
             if let Some(refused) = &rollout.refused {
                 let text = format!("{template}: the former text again: {}", refused.cause);
@@ -284,174 +337,25 @@ enum Round {
     Refused,
 }
 
-/// Writes that belong together.
-struct Edit {
-    compares: Vec<Compare>,
-    writes: Vec<Write>,
+/// When the leader looks whether units are better off elsewhere. A new leader waits anew.
+struct Looks {
+    last: Instant,
 }
 
-/// The desired values that change: by the plan, by new texts and states, by what has left.
-fn edits(model: &Model, plan: &Plan) -> Vec<Edit> {
-    let mut wanted: BTreeMap<MachineId, Desired> = BTreeMap::new();
-    let current = |id: &MachineId| model.desired.get(id).map(|at| &at.value);
-    for change in &plan.changes {
-        let (Change::Place { machine, .. } | Change::Remove { machine, .. }) = change;
-        let desired = wanted
-            .entry(machine.clone())
-            .or_insert_with(|| current(machine).cloned().unwrap_or_default());
-        match change {
-            Change::Place { unit, .. } => {
-                if let Some(assignment) = assignment(model, unit) {
-                    desired.units.insert(unit.clone(), assignment);
-                    desired.releasing.remove(unit);
-                }
-            }
-            Change::Remove { unit, .. } => {
-                desired.units.remove(unit);
-                desired
-                    .releasing
-                    .insert(unit.clone(), desired.generation + 1);
-            }
+impl Looks {
+    fn new(now: Instant) -> Looks {
+        Looks { last: now }
+    }
+
+    fn next(&self, policy: Option<Policy>) -> Option<Instant> {
+        policy.map(|policy| self.last + Duration::from_secs(policy.every.max(LEAST_EVERY)))
+    }
+
+    fn is_due(&mut self, policy: Option<Policy>, now: Instant) -> bool {
+        let due = self.next(policy).is_some_and(|at| at <= now);
+        if due {
+            self.last = now;
         }
+        due
     }
-    for (id, at) in &model.desired {
-        let differs = |(name, held): (&_, &Assignment)| {
-            let now = assignment(model, name);
-            now.is_some_and(|now| now != *held)
-        };
-        if at.value.units.iter().any(differs) {
-            let desired = wanted.entry(id.clone()).or_insert_with(|| at.value.clone());
-            for (name, held) in &mut desired.units {
-                if let Some(now) = assignment(model, name) {
-                    *held = now;
-                }
-            }
-        }
-    }
-    let edits = wanted
-        .into_iter()
-        .map(|(id, desired)| edit(model, id, desired));
-    edits.collect()
-}
-
-fn assignment(model: &Model, name: &UnitName) -> Option<Assignment> {
-    let unit = model.order(name)?;
-    if unit.state == keys::State::Inactive {
-        return None;
-    }
-    let requirements = model.requirements(name, &unit.digest)?;
-    Some(Assignment {
-        digest: unit.digest.clone(),
-        state: unit.state,
-        scope: requirements.reach.into(),
-        run: model.run(name),
-        fence: requirements.fence,
-    })
-}
-
-fn edit(model: &Model, id: MachineId, mut desired: Desired) -> Edit {
-    let seen = model.observed.get(&id).map_or(0, |seen| seen.generation);
-    desired.releasing.retain(|_, taken| *taken > seen);
-    desired.generation += 1;
-    let key = keys::desired(&id);
-    let modified = model.desired.get(&id).map_or(0, |at| at.modified);
-    let mut compares = vec![Compare::Modified(key.clone(), modified)];
-    if !model.machines.contains_key(&id) {
-        // Should it be back already, it has told so with its old units running.
-        compares.push(Compare::Created(keys::machine(&id), 0));
-    }
-    // Kept when it is empty: a generation must never come twice.
-    let write = Write::Put {
-        key,
-        value: serde_json::to_vec(&desired).expect("a value of ours is JSON"),
-        lease: None,
-    };
-    Edit {
-        compares,
-        writes: vec![write],
-    }
-}
-
-/// How units ended and were replaced that nobody knows any more.
-fn forgotten(model: &Model) -> impl Iterator<Item = Edit> {
-    let is_forgotten = |name: &UnitName| !model.units.contains_key(name);
-    let done = model
-        .done
-        .iter()
-        .filter(move |(name, _)| is_forgotten(name));
-    let done = done.map(|(name, at)| deletion(keys::done(name), at.modified));
-    let rollouts = model.rollouts.iter();
-    let rollouts = rollouts.filter(move |(name, _)| is_forgotten(name));
-    done.chain(rollouts.map(|(name, at)| deletion(keys::rollout(name), at.modified)))
-}
-
-/// What is kept about the replacing of a template's text.
-fn kept(model: &Model, template: &UnitName, rollout: &Rollout) -> Edit {
-    let key = keys::rollout(template);
-    let modified = model.rollouts.get(template).map_or(0, |at| at.modified);
-    Edit {
-        compares: vec![Compare::Modified(key.clone(), modified)],
-        writes: vec![Write::Put {
-            key,
-            value: serde_json::to_vec(rollout).expect("a value of ours is JSON"),
-            lease: None,
-        }],
-    }
-}
-
-fn deletion(key: String, modified: Revision) -> Edit {
-    Edit {
-        compares: vec![Compare::Modified(key.clone(), modified)],
-        writes: vec![Write::Delete { key }],
-    }
-}
-
-/// Texts that no unit and no machine names any more.
-fn unused(model: &Model) -> Vec<Edit> {
-    let of_units = model.units.values().map(|at| &at.value.digest);
-    let of_machines = model
-        .desired
-        .values()
-        .flat_map(|at| at.value.units.values());
-    let proven = model
-        .rollouts
-        .values()
-        .filter_map(|at| at.value.good.as_ref());
-    let used: BTreeSet<_> = of_units
-        .chain(of_machines.map(|assignment| &assignment.digest))
-        .chain(proven)
-        .collect();
-    let unused = model
-        .texts
-        .iter()
-        .filter(|(digest, _)| !used.contains(digest));
-    let edits = unused.map(|(digest, at)| deletion(keys::text(digest), at.modified));
-    edits.chain(forgotten(model)).collect()
-}
-
-/// Edits packed into fenced transactions within the store's limits.
-fn batches(edits: Vec<Edit>, seat: &Seat) -> Vec<Transaction> {
-    let mut transactions: Vec<Transaction> = Vec::new();
-    let mut bytes = 0;
-    for edit in edits {
-        let size: usize = edit.writes.iter().map(Write::size).sum();
-        let full = transactions.last().is_none_or(|last| {
-            last.compares.len() + edit.compares.len() > MAX_OPERATIONS
-                || last.writes.len() + edit.writes.len() > MAX_OPERATIONS
-                || bytes + size > MAX_BYTES
-        });
-        if full {
-            bytes = 0;
-            transactions.push(Transaction {
-                compares: vec![seat.fence()],
-                writes: Vec::new(),
-            });
-        }
-        if let Some(last) = transactions.last_mut() {
-            bytes += size;
-            last.compares.extend(edit.compares);
-            last.writes.extend(edit.writes);
-        }
-    }
-    transactions
 }

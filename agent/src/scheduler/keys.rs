@@ -10,6 +10,8 @@
 //! | `observed/ID` | `Observed` | that machine |
 //! | `rollout/NAME` | `Rollout` of a template with replicas | the leader |
 //! | `done/NAME` | `Done` | the machine that the unit is on; the leader removes what no unit has |
+//! | `moves/NAME` | `Move` | users and, by the policy, the leader; the leader removes what is done |
+//! | `policy/rebalance` | `Policy` | users |
 //! | `leader/N` | a seat of the election | candidates |
 
 use std::collections::BTreeMap;
@@ -28,6 +30,8 @@ pub const ALL: &str = "/strake/v1/";
 pub const MACHINES: &str = "/strake/v1/machines/";
 pub const OBSERVED: &str = "/strake/v1/observed/";
 pub const LEADER: &str = "/strake/v1/leader/";
+pub const MOVES: &str = "/strake/v1/moves/";
+pub const POLICY: &str = "/strake/v1/policy/rebalance";
 
 pub fn machine(id: &MachineId) -> String {
     format!("{MACHINES}{id}")
@@ -55,6 +59,10 @@ pub fn observed(id: &MachineId) -> String {
 
 pub fn rollout(template: &UnitName) -> String {
     format!("{ALL}rollout/{template}")
+}
+
+pub fn movement(name: &UnitName) -> String {
+    format!("{MOVES}{name}")
 }
 
 pub fn done(name: &UnitName) -> String {
@@ -249,4 +257,44 @@ pub struct Done {
     pub machine: MachineId,
     #[serde(flatten)]
     pub ended: Ended,
+}
+
+/// A unit that is to leave a machine for another one, since somebody asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub from: MachineId,
+    /// Where it goes if it can still be there when it has left; anywhere else otherwise.
+    pub to: MachineId,
+    #[serde(default)]
+    pub stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    #[default]
+    Asked,
+    /// It was taken from its machine for this. It is not taken from one again.
+    Begun,
+}
+
+impl Move {
+    pub fn new(from: MachineId, to: MachineId) -> Move {
+        Move {
+            from,
+            to,
+            stage: Stage::Asked,
+        }
+    }
+}
+
+/// How the leader moves units by itself to where they are better off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Seconds from one look to the next.
+    pub every: u64,
+    /// The most units moved after one look.
+    pub moves: usize,
+    /// By how much a unit has to cost less elsewhere.
+    pub gain: i64,
 }

@@ -15,6 +15,7 @@ pub mod calendar;
 pub mod clock;
 pub mod condition;
 pub mod container;
+mod edits;
 pub mod engine;
 pub mod events;
 pub mod facts;

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::keys::{self, Desired, Done, Observed, State, Tags, Unit};
+use super::keys::{self, Desired, Done, Move, Observed, Policy, Seen, Stage, State, Tags, Unit};
 use super::machine::{Machine, MachineId};
 use super::name::UnitName;
-use super::plan::{Away, Snapshot, Wanted};
+use super::plan::{Away, Progress, Snapshot, Wanted, Way};
 use super::requirement::{Course, Replicas, Requirements};
 use super::rollout::Rollout;
 use super::text::{Digest, Text};
 use super::turn::{self, Turn};
 use crate::store::{Batch, Entry, Error, Event, Revision, Store, Watch, WatchEnd, read_all};
+use crate::systemd::Active;
 
 /// A value and the revision it was written at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Model {
     pub observed: BTreeMap<MachineId, Observed>,
     pub done: BTreeMap<UnitName, At<Done>>,
     pub rollouts: BTreeMap<UnitName, At<Rollout>>,
+    pub moves: BTreeMap<UnitName, At<Move>>,
+    pub policy: Option<Policy>,
     pub seats: Vec<Entry>,
     /// Machines as the planner sees them: with their tags.
     effective: BTreeMap<MachineId, Arc<Machine>>,
@@ -65,6 +68,8 @@ impl Model {
             Some(("desired", id)) => insert(&mut self.desired, id, at(json(entry), modified)),
             Some(("observed", id)) => insert(&mut self.observed, id, json(entry)),
             Some(("done", name)) => insert(&mut self.done, name, at(json(entry), modified)),
+            Some(("moves", name)) => insert(&mut self.moves, name, at(json(entry), modified)),
+            Some(("policy", "rebalance")) => self.policy = json(entry),
             Some(("rollout", name)) => {
                 insert(&mut self.rollouts, name, at(json(entry), modified));
             }
@@ -92,6 +97,8 @@ impl Model {
             Some(("observed", id)) => remove(&mut self.observed, id),
             Some(("done", name)) => remove(&mut self.done, name),
             Some(("rollout", name)) => remove(&mut self.rollouts, name),
+            Some(("moves", name)) => remove(&mut self.moves, name),
+            Some(("policy", "rebalance")) => self.policy = None,
             Some(("text", digest)) => self.texts.retain(|known, _| known.as_str() != digest),
             Some(("leader", _)) => self.seats.retain(|seat| seat.key != key),
             _ => {}
@@ -292,6 +299,11 @@ impl Model {
             }
             snapshot.units.insert(name, Wanted { requirements });
         }
+        for (name, at) in &self.moves {
+            snapshot
+                .moves
+                .insert(name.clone(), self.way(name, &at.value));
+        }
         for (id, at) in &self.desired {
             for name in at.value.units.keys() {
                 let machines = snapshot.placed.entry(name.clone()).or_default();
@@ -305,6 +317,51 @@ impl Model {
             }
         }
         snapshot
+    }
+
+    fn way(&self, name: &UnitName, wish: &Move) -> Way {
+        let progress = match wish.stage {
+            Stage::Begun if self.holders(name).iter().any(|id| self.is_come(name, id)) => {
+                Progress::Arrived
+            }
+            Stage::Begun => Progress::Begun,
+            Stage::Asked if self.instances_are_up(name) => Progress::Asked,
+            Stage::Asked => Progress::Held,
+        };
+        Way {
+            from: wish.from.clone(),
+            to: wish.to.clone(),
+            progress,
+        }
+    }
+
+    /// Whether the machine has done with the unit what it was told to, well or not.
+    fn is_come(&self, name: &UnitName, id: &MachineId) -> bool {
+        let told = self.desired.get(id).and_then(|at| at.value.units.get(name));
+        let seen = self.observed.get(id).and_then(|seen| seen.units.get(name));
+        let (Some(told), Some(seen)) = (told, seen) else {
+            return false;
+        };
+        let tried = seen.problem.is_some();
+        let there = seen.digest == told.digest && seen.started == (told.state == State::Launched);
+        tried || (there && seen.active != Active::Activating)
+    }
+
+    /// Whether all instances of its template are up: only then one more may be down for a while.
+    fn instances_are_up(&self, name: &UnitName) -> bool {
+        let Some(template) = name.template() else {
+            return true;
+        };
+        let desired = self.desired.iter();
+        let mut held = desired.flat_map(|(id, at)| at.value.units.iter().map(move |u| (id, u)));
+        held.all(|(id, (other, told))| {
+            let seen = self.observed.get(id).and_then(|seen| seen.units.get(other));
+            let up = |seen: &Seen| {
+                let runs = seen.started && seen.active.is_up();
+                seen.digest == told.digest && (runs || told.state != State::Launched)
+            };
+            other.template().as_ref() != Some(&template) || seen.is_some_and(up)
+        })
     }
 
     /// What the machine may still run although it is no longer to.

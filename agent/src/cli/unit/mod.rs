@@ -5,6 +5,8 @@ mod journal;
 mod show;
 mod wait;
 
+pub(super) use show::machine;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -37,6 +37,20 @@ pub(super) fn read(text: &str) -> Snapshot {
                 };
                 snapshot.away.insert(id.parse().expect("id"), state);
             }
+            ["move", unit, from, to, progress] => {
+                let id = |word: &str| word.parse::<MachineId>().expect(line);
+                let way = Way {
+                    from: id(from),
+                    to: id(to),
+                    progress: match *progress {
+                        "asked" => Progress::Asked,
+                        "held" => Progress::Held,
+                        "begun" => Progress::Begun,
+                        _ => Progress::Arrived,
+                    },
+                };
+                snapshot.moves.insert(unit.parse().expect(line), way);
+            }
             [kind @ ("unit" | "former"), name, rest @ ..] => {
                 let name: UnitName = name.parse().expect(line);
                 for pair in rest.chunks(2) {

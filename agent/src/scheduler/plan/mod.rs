@@ -7,6 +7,7 @@
 mod brake;
 mod class;
 mod keep;
+mod moving;
 mod obstacle;
 mod place;
 mod rebalance;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use brake::Brake;
+pub use moving::{Progress, Step, Way};
 pub use obstacle::Obstacle;
 pub use rebalance::{Move, rebalance};
 
@@ -52,6 +54,8 @@ pub struct Snapshot {
     pub placed: BTreeMap<UnitName, BTreeSet<MachineId>>,
     /// Units that have ended and are to be nowhere any more.
     pub finished: BTreeSet<UnitName>,
+    /// Units that somebody wants on another machine.
+    pub moves: BTreeMap<UnitName, Way>,
     /// Live machines that may still run a unit their desired key no longer names.
     pub leaving: BTreeMap<UnitName, BTreeSet<MachineId>>,
 }
@@ -80,6 +84,8 @@ pub enum Cause {
     Obstacle(String),
     ReplacedBy(UnitName),
     PreemptedBy(UnitName),
+    /// Somebody wants it there.
+    MovedTo(MachineId),
 }
 
 /// A unit that should be somewhere and is nowhere.
@@ -97,6 +103,8 @@ pub enum Pending {
 pub struct Plan {
     pub changes: Vec<Change>,
     pub pending: BTreeMap<UnitName, Pending>,
+    /// What comes of moves that were asked for.
+    pub moves: BTreeMap<UnitName, Step>,
 }
 
 /// Whether one machine may hold the unit.
@@ -126,7 +134,9 @@ pub fn explain(snapshot: &Snapshot, unit: &UnitName) -> BTreeMap<MachineId, Verd
 fn finished(snapshot: &Snapshot) -> Work<'_> {
     let mut work = Work::new(snapshot);
     keep::keep(&mut work);
+    moving::begin(&mut work);
     place::globals(&mut work);
+    moving::arrive(&mut work);
     place::singles(&mut work);
     work
 }
@@ -138,6 +148,11 @@ impl fmt::Display for Plan {
         }
         for (unit, pending) in &self.pending {
             writeln!(f, "wait {unit}: {pending}")?;
+        }
+        for (unit, step) in &self.moves {
+            if let Step::Over(why) = step {
+                writeln!(f, "move of {unit} is over: {why}")?;
+            }
         }
         Ok(())
     }
@@ -165,6 +180,7 @@ impl fmt::Display for Cause {
             Cause::Obstacle(obstacle) => f.write_str(obstacle),
             Cause::ReplacedBy(unit) => write!(f, "{unit} replaces it"),
             Cause::PreemptedBy(unit) => write!(f, "{unit} has a higher priority"),
+            Cause::MovedTo(machine) => write!(f, "it is to be moved to {machine}"),
         }
     }
 }

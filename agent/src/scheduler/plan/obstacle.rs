@@ -80,6 +80,20 @@ impl<'s> Slot<'s> {
     ) -> Option<Obstacle<'s>> {
         self.room(requirements)
             .or_else(|| self.company(name, requirements))
+            .or_else(|| self.departing(name, requirements))
+    }
+
+    /// What is on its way out keeps away, and is kept away from, until it has left.
+    fn departing(&self, name: &UnitName, requirements: &Requirements) -> Option<Obstacle<'s>> {
+        let hits = |globs: &[crate::scheduler::glob::Glob], name: &UnitName| {
+            globs.iter().any(|glob| glob.matches(name.as_str()))
+        };
+        let mut others = self.leaving.iter().filter(|(other, _)| *other != name);
+        others.find_map(|(other, theirs)| match theirs {
+            _ if hits(&requirements.conflicts, other) => Some(Obstacle::KeepsAway(other)),
+            Some(theirs) if hits(&theirs.conflicts, name) => Some(Obstacle::KeptAway(other)),
+            _ => None,
+        })
     }
 
     pub(super) fn room(&self, requirements: &Requirements) -> Option<Obstacle<'s>> {

@@ -94,7 +94,7 @@ fn place_followers<'s>(work: &mut Work<'s>, mut followers: Vec<&'s UnitName>) {
     }
 }
 
-fn put<'s>(work: &mut Work<'s>, name: &'s UnitName, index: usize) {
+pub(super) fn put<'s>(work: &mut Work<'s>, name: &'s UnitName, index: usize) {
     let requirements = &*work.snapshot.units[name].requirements;
     if !requirements.replaces.is_empty() {
         let own = (name, requirements);

@@ -27,7 +27,8 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
     let unit = (0..OPTIONS.len(), prop::option::of(0..6u8), any::<bool>());
     let units = prop::collection::vec(unit, 0..10);
     let away = prop::collection::vec(any::<bool>(), 2);
-    (machines, units, away).prop_map(|(machines, units, away)| {
+    let moves = prop::collection::vec((0..10u8, 0..4u8, 0..4u8, 0..4usize), 0..4);
+    (machines, units, away, moves).prop_map(|(machines, units, away, moves)| {
         let mut text = String::new();
         for (index, (zone, draining, size)) in machines.iter().enumerate() {
             let zone = ["a", "b", "c"][usize::from(*zone)];
@@ -47,6 +48,10 @@ fn cluster() -> impl Strategy<Value = Snapshot> {
             let place = place.map(|on| format!(" on m{on}")).unwrap_or_default();
             let kind = if *wanted { "unit" } else { "former" };
             text += &format!("{kind} u{index}.service{place} : {options}\n");
+        }
+        for (unit, from, to, progress) in moves {
+            let progress = ["asked", "held", "begun", "arrived"][progress];
+            text += &format!("move u{unit}.service m{from} m{to} {progress}\n");
         }
         read(&text)
     })
@@ -70,6 +75,17 @@ fn obey(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
         }
     }
     next.placed.retain(|_, machines| !machines.is_empty());
+    for (unit, step) in &plan.moves {
+        match step {
+            Step::Over(_) => drop(next.moves.remove(unit)),
+            Step::Begin => next.moves.get_mut(unit).expect("asked").progress = Progress::Begun,
+        }
+    }
+    for (unit, way) in &mut next.moves {
+        if way.progress == Progress::Begun && next.placed.contains_key(unit) {
+            way.progress = Progress::Arrived;
+        }
+    }
     next
 }
 

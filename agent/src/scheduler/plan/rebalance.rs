@@ -1,12 +1,12 @@
-//! Which units would be better off elsewhere. Told to an operator; no plan moves what may stay.
+//! Which units would be better off elsewhere. Told to an operator, who may ask for the moves; by
+//! itself no plan moves what may stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Snapshot;
 use super::work::Work;
+use super::{Snapshot, moving};
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::name::UnitName;
-use crate::scheduler::requirement::{Course, Hold, Reach};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
@@ -20,11 +20,7 @@ pub struct Move {
 /// The best moves one after the other: at most so many, each worth at least so much.
 pub fn rebalance(snapshot: &Snapshot, most: usize, least_gain: i64) -> Vec<Move> {
     let mut work = super::finished(snapshot);
-    let followed: BTreeSet<&UnitName> = snapshot
-        .units
-        .values()
-        .flat_map(|wanted| &wanted.requirements.machine_of)
-        .collect();
+    let followed = moving::followed(snapshot);
     let mut moves = Vec::new();
     while moves.len() < most {
         let Some((gain, unit, from, to)) = best(&mut work, &followed) else {
@@ -82,12 +78,7 @@ fn movable<'s>(
     for (index, slot) in work.slots.iter().enumerate() {
         for resident in &slot.residents {
             let asked = resident.requirements;
-            let may_move = asked.reach == Reach::Single
-                && asked.hold == Hold::Movable
-                && asked.course == Course::Lasting
-                && asked.machine_of.is_empty()
-                && !followed.contains(resident.name);
-            if may_move {
+            if moving::may_move(asked) && !followed.contains(resident.name) {
                 let class = work.classes.of_unit[resident.name];
                 let known = first.entry((index, class)).or_insert(resident.name);
                 *known = (*known).min(resident.name);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::class::Classes;
 use super::obstacle::{self, Obstacle, Purpose};
-use super::{Cause, Change, Pending, Plan, Snapshot, Verdict};
+use super::{Cause, Change, Pending, Plan, Snapshot, Step, Verdict};
 use crate::scheduler::machine::{Machine, MachineId};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::requirement::{Reach, Requirements};
@@ -27,6 +27,8 @@ pub(super) struct Slot<'s> {
     pub cpu_size: u64,
     /// How many residents keep others away.
     pub guards: usize,
+    /// What may still run there although it is to go.
+    pub leaving: Vec<(&'s UnitName, Option<&'s Requirements>)>,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ pub(super) struct Work<'s> {
     pub elsewhere: BTreeSet<&'s UnitName>,
     changes: Vec<Change>,
     pub pending: BTreeMap<UnitName, Pending>,
+    pub moves: BTreeMap<UnitName, Step>,
 }
 
 impl<'s> Work<'s> {
@@ -54,8 +57,9 @@ impl<'s> Work<'s> {
             cpu: 0,
             cpu_size: machine.amount("cpus").unwrap_or(0) * 1000,
             guards: 0,
+            leaving: Vec::new(),
         });
-        Work {
+        let mut work = Work {
             snapshot,
             classes: Classes::of(snapshot),
             slots: slots.collect(),
@@ -64,6 +68,22 @@ impl<'s> Work<'s> {
             elsewhere: BTreeSet::new(),
             changes: Vec::new(),
             pending: BTreeMap::new(),
+            moves: BTreeMap::new(),
+        };
+        for (unit, machines) in &snapshot.leaving {
+            for machine in machines {
+                work.leaves(unit, machine);
+            }
+        }
+        work
+    }
+
+    fn leaves(&mut self, unit: &'s UnitName, machine: &MachineId) {
+        let snapshot = self.snapshot;
+        let wanted = snapshot.units.get(unit);
+        if let Some(index) = self.index_of(machine) {
+            let requirements = wanted.map(|wanted| &*wanted.requirements);
+            self.slots[index].leaving.push((unit, requirements));
         }
     }
 
@@ -113,6 +133,10 @@ impl<'s> Work<'s> {
     }
 
     pub(super) fn remove(&mut self, unit: &UnitName, machine: &MachineId, cause: Cause) {
+        let snapshot = self.snapshot;
+        if let Some((placed, _)) = snapshot.placed.get_key_value(unit) {
+            self.leaves(placed, machine);
+        }
         self.changes.push(Change::Remove {
             unit: unit.clone(),
             machine: machine.clone(),
@@ -185,6 +209,7 @@ impl<'s> Work<'s> {
         Plan {
             changes: self.changes,
             pending: self.pending,
+            moves: self.moves,
         }
     }
 }

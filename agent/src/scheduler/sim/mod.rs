@@ -6,6 +6,9 @@
 //! everything wanted runs, nothing else does.
 
 mod host;
+mod node;
+mod scenarios;
+mod town;
 mod world;
 
 use world::World;

@@ -7,20 +7,17 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::host::{Disk, Machine as Host};
-use crate::journal::Log;
-use crate::scheduler::agent::{Agent, Doors, Pace as AgentPace};
-use crate::scheduler::engine::{Engine, Pace as EnginePace};
-use crate::scheduler::keys::{self, Done, Seen, State, Unit};
+use super::node::Node;
+use crate::scheduler::keys::{self, Done, Move, Seen, State, Unit};
 use crate::scheduler::machine::{Machine, MachineId};
+use crate::scheduler::model::Feed;
 use crate::scheduler::name::UnitName;
+use crate::scheduler::orders;
 use crate::scheduler::requirement::{Course, Reach, Requirements};
 use crate::scheduler::text::Text;
-use crate::store::faulty::{Faulty, Link, Random};
+use crate::store::faulty::{Link, Random};
 use crate::store::memory::Memory;
 use crate::store::{Store, Transaction, Write, read_all};
 use crate::systemd::Active;
@@ -55,20 +52,11 @@ pub(super) fn clock() -> u64 {
     BEGIN + (Instant::now() - start).as_millis() as u64
 }
 
-struct Node {
-    id: MachineId,
-    agent_way: Faulty,
-    engine_way: Faulty,
-    host: Host,
-    disk: Disk,
-    machine: watch::Sender<Machine>,
-    tasks: Vec<JoinHandle<()>>,
-    beat: Duration,
-}
-
 pub(super) struct World {
     seed: u64,
     random: Random,
+    /// For moves, so that the worlds of earlier seeds stay as they were in all else.
+    whims: Random,
     memory: Memory,
     nodes: Vec<Node>,
     wanted: BTreeMap<UnitName, (State, Text)>,
@@ -91,22 +79,15 @@ impl World {
                 let amount = crate::scheduler::machine::Fact::Number(amount);
                 machine.facts.insert(fact.to_string(), amount);
             }
-            Node {
-                id,
-                agent_way: Faulty::new(memory.clone(), random.clone()),
-                engine_way: Faulty::new(memory.clone(), random.clone()),
-                host: Host::new(random.clone()),
-                disk: Disk::default(),
-                machine: watch::channel(machine).0,
-                tasks: Vec::new(),
-                // Clocks that run differently: some renew late, some early.
-                beat: Duration::from_millis(3000 + random.below(5000)),
-            }
+            // Clocks that run differently: some renew late, some early.
+            let beat = Duration::from_millis(3000 + random.below(5000));
+            Node::new(&memory, &random, machine, beat)
         });
         World {
             seed,
             nodes: nodes.collect(),
             random: random.clone(),
+            whims: Random::new(!seed),
             memory,
             wanted: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -117,10 +98,11 @@ impl World {
     pub(super) async fn live(mut self) {
         START.set(Some(Instant::now()));
         for index in 0..self.nodes.len() {
-            self.start(index);
+            self.nodes[index].start();
         }
         for _ in 0..STEPS {
             self.user().await;
+            self.operator().await;
             self.luck().await;
             let pause = Duration::from_millis(100 + self.random.below(6000));
             self.watch_for(pause).await;
@@ -131,12 +113,13 @@ impl World {
         }
         for index in 0..self.nodes.len() {
             if self.nodes[index].tasks.is_empty() {
-                self.start(index);
+                self.nodes[index].start();
             }
         }
         self.watch_for(CALM).await;
         self.converged(&self.done().await);
         self.replicas_converged().await;
+        self.moves_are_done().await;
     }
 
     fn say(&self, what: &str) {
@@ -145,40 +128,32 @@ impl World {
         }
     }
 
-    fn start(&mut self, index: usize) {
-        let node = &mut self.nodes[index];
-        let agent = Agent::new(
-            Doors {
-                store: node.agent_way.clone(),
-                host: node.host.clone(),
-                cache: node.disk.clone(),
-                machine: node.machine.subscribe(),
-            },
-            AgentPace {
-                lease_ttl: Duration::from_secs(20),
-                beat: node.beat,
-                ..AgentPace::default()
-            },
-            log(node.id.as_str()),
-        );
-        let engine = Engine::new(
-            node.engine_way.clone(),
-            &node.id,
-            EnginePace {
-                clock,
-                ..EnginePace::default()
-            },
-            log(node.id.as_str()),
-        );
-        node.tasks = vec![
-            tokio::task::spawn_local(async move { agent.run().await }),
-            tokio::task::spawn_local(async move { engine.run().await }),
-        ];
+    /// Wants a unit on another machine, whether it may be there or not.
+    async fn operator(&self) {
+        if self.whims.percent(70) {
+            return;
+        }
+        let model = Feed::open(&self.memory).await.expect("the store").model;
+        let held = model.desired.iter();
+        let held = held.flat_map(|(id, at)| at.value.units.keys().map(move |unit| (id, unit)));
+        let held: Vec<_> = held.collect();
+        if held.is_empty() {
+            return;
+        }
+        let (from, unit) = held[self.whims.below(held.len() as u64) as usize];
+        let to = &self.nodes[self.whims.below(self.nodes.len() as u64) as usize].id;
+        let wish = Move::new(from.clone(), to.clone());
+        self.say(&format!("operator: {unit} from {from} to {to}"));
+        let asked = orders::ask_to_move(&self.memory, &[(unit.clone(), wish)]).await;
+        asked.expect("the store");
     }
 
-    fn kill(&mut self, index: usize) {
-        for task in self.nodes[index].tasks.drain(..) {
-            task.abort();
+    /// What is left is of units that have no place, and of instances beside one that is down.
+    async fn moves_are_done(&self) {
+        let model = Feed::open(&self.memory).await.expect("the store").model;
+        for (name, at) in &model.moves {
+            let waits = model.holders(name).is_empty() || name.instance().is_some();
+            assert!(waits, "seed {}: {name}: {:?}", self.seed, at.value);
         }
     }
 
@@ -264,17 +239,17 @@ impl World {
             }
             // The service is restarted; its units run on.
             5 => {
-                self.kill(index);
-                self.start(index);
+                self.nodes[index].kill();
+                self.nodes[index].start();
             }
             // The power goes; and perhaps comes back.
             6 => {
-                self.kill(index);
+                self.nodes[index].kill();
                 self.nodes[index].host.lose_power();
             }
             7 => {
                 if self.nodes[index].tasks.is_empty() {
-                    self.start(index);
+                    self.nodes[index].start();
                 }
             }
             _ => {
@@ -448,14 +423,4 @@ impl World {
             }
         }
     }
-}
-
-fn log(name: &str) -> Log {
-    let name = name.to_string();
-    let loud = std::env::var_os("STRAKE_SEED").is_some();
-    Box::new(move |line| {
-        if loud {
-            eprintln!("{:?} {name}: {line}", tokio::time::Instant::now());
-        }
-    })
 }
