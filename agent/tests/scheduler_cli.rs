@@ -350,7 +350,9 @@ async fn replicas_are_started_replaced_and_taken_back() {
         );
         // The second one has the new text only when the first is well with it.
         write("cat");
-        run(&["unit", "submit", "--replace", "web@.service"], 0).await;
+        const AGAIN: [&str; 5] = ["unit", "start", "--no-block", "--replace", "web@.service"];
+        run(&AGAIN, 0).await;
+        run(&AGAIN, 3).await;
         let one = desired_when(&store, &id, |desired| texts(desired) != first).await;
         let half = texts(&one);
         assert!(half[0] != first[0] && half[1] == first[1], "{half:?}");

@@ -9,6 +9,7 @@ use crate::scheduler::name::UnitName;
 use crate::scheduler::orders::{self, Known};
 use crate::scheduler::requirement::Requirements;
 use crate::scheduler::text::{MAX_BYTES, Problem, Text};
+use crate::store::Outcome;
 use crate::store::etcd::Etcd;
 
 /// Name and text of a unit file.
@@ -45,17 +46,21 @@ pub(in crate::cli) fn known(word: &str) -> Result<UnitName> {
 }
 
 /// A file is submitted; so is an instance with the text of its template, which is looked for in
-/// the cluster first and beside us then.
-pub(super) async fn submitted(store: &Etcd, word: &str, replace: Known) -> Result<UnitName> {
+/// the cluster first and beside us then. The outcome says whether that changed the unit's text.
+pub(super) async fn submitted(
+    store: &Etcd,
+    word: &str,
+    replace: Known,
+) -> Result<(UnitName, Outcome)> {
     let path = Path::new(word);
     if path.is_file() {
         let (name, text) = read(path)?;
-        orders::submit(store, &name, &text, replace).await?;
-        return Ok(name);
+        let outcome = orders::submit(store, &name, &text, replace).await?;
+        return Ok((name, outcome));
     }
     let name = known(word)?;
     let missing = match orders::text(store, &name).await {
-        Ok(_) => return Ok(name),
+        Ok(_) => return Ok((name, Outcome::Refused)),
         Err(error @ orders::Error::NoUnit(_)) => error,
         Err(error) => return Err(error.into()),
     };
@@ -73,8 +78,8 @@ pub(super) async fn submitted(store: &Etcd, word: &str, replace: Known) -> Resul
         }
         Err(error) => return Err(error.into()),
     };
-    orders::submit(store, &name, &text, replace).await?;
-    Ok(name)
+    let outcome = orders::submit(store, &name, &text, replace).await?;
+    Ok((name, outcome))
 }
 
 pub(in crate::cli) fn verify(files: &[std::path::PathBuf]) -> Result<Exit> {

@@ -180,11 +180,12 @@ async fn set(store: &Etcd, order: &Order, state: State) -> Result<Exit> {
     let mut names = Vec::new();
     let mut exit = Exit::NothingToDo;
     for word in &order.units {
-        let name = match state {
-            State::Inactive => find::known(word)?,
+        let (name, outcome) = match state {
+            State::Inactive => (find::known(word)?, Outcome::Refused),
             _ => find::submitted(store, word, order.replace.known()).await?,
         };
-        if let Outcome::Done(_) = orders::set_state(store, &name, state).await? {
+        let changed = [outcome, orders::set_state(store, &name, state).await?];
+        if changed.iter().any(|one| matches!(one, Outcome::Done(_))) {
             exit = Exit::Done;
         }
         names.push(name);
