@@ -6,6 +6,7 @@ mod client;
 mod members;
 mod names;
 mod overlay;
+mod page;
 mod reboots;
 mod replaced;
 mod rolling;

@@ -9,6 +9,7 @@ use super::broken::stops_at_the_first;
 use super::client::Client;
 use super::formed;
 use super::members::{Extra, LIMIT, Members, NUMBERS, places, start_with, told};
+use super::page::{PORT, TOKEN, shown};
 use super::replaced::{SHOP_PORT, replaced};
 use crate::machine::Machine;
 use crate::registry::GREETER_PORT;
@@ -30,6 +31,10 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
         Check {
             name: "a container of the cluster answers on every machine",
             how: How::Now(serves),
+        },
+        Check {
+            name: "the dashboard of each machine shows all of them, to who has the token",
+            how: How::Now(shown),
         },
         Check {
             name: "replicas get a new text one after another, and no request fails",
@@ -70,7 +75,8 @@ fn start(stage: &Stage) -> Result<Machine> {
              \"insecure-registries\": [\"{registry}\"]}}\n"
         ),
         strake: Some(format!(
-            "  health: {{for: 1s, deadline: 5m, require: [{REQUIRED}]}}\n"
+            "  health: {{for: 1s, deadline: 5m, require: [{REQUIRED}]}}\n  dashboard: {{listen: \"0.0.0.0:{PORT}\", \
+             token: {TOKEN}}}\n"
         )),
         published: vec![GREETER_PORT, SHOP_PORT],
     };
