@@ -305,6 +305,57 @@ async fn two_machines_with_one_id_do_not_reboot_by_one_place() {
 }
 
 #[tokio::test]
+async fn a_machine_stays_while_another_one_of_its_zone_is_down() {
+    let run = async {
+        let store = Memory::default();
+        let id = "a".repeat(32);
+        put(
+            &store,
+            format!("/strake/v1/machines/{id}"),
+            &registered(&id),
+        )
+        .await;
+        let now = strake_agent::update::clock();
+        let note = serde_json::json!({"zone": "east", "at": now});
+        put(
+            &store,
+            format!("/strake/v1/zones/{}", "b".repeat(32)),
+            &note,
+        )
+        .await;
+        let a = machine('a', LOCK, "{}");
+        let running = a.start(Some(store.clone())).await;
+        let told = running.until_doing("of the same zone east is down").await;
+        assert_eq!((a.reboots(), told.holds_lock), (0, false));
+        // It has noted its own zone, for others.
+        assert!(store.holds(&format!("/strake/v1/zones/{id}")));
+        running.kill();
+    };
+    LocalSet::new().run_until(run).await;
+}
+
+fn registered(id: &str) -> strake_agent::scheduler::machine::Machine {
+    let mut machine = strake_agent::scheduler::machine::Machine::new(id.parse().expect("an id"));
+    machine
+        .metadata
+        .insert("zone".to_string(), "east".to_string());
+    machine
+}
+
+async fn put(store: &Memory, key: String, value: &impl serde::Serialize) {
+    let write = strake_agent::store::Write::Put {
+        key,
+        value: serde_json::to_vec(value).expect("json"),
+        lease: None,
+    };
+    let transaction = strake_agent::store::Transaction {
+        compares: Vec::new(),
+        writes: vec![write],
+    };
+    store.commit(&transaction).await.expect("written");
+}
+
+#[tokio::test]
 async fn units_leave_before_the_reboot_and_may_come_again_after_it() {
     use strake_agent::scheduler::keys::{self, Tags};
     use strake_agent::scheduler::machine::{Duty, Machine as Registered, MachineId};

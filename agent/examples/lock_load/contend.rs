@@ -10,13 +10,17 @@ use serde_json::{Value, json};
 use strake_agent::lock::keys::Group;
 use strake_agent::lock::semaphore::Max;
 use strake_agent::lock::{Lock, Patience};
+use strake_agent::scheduler::keys::MACHINES;
 use strake_agent::store::etcd::{Etcd, Settings};
-use strake_agent::store::{Store, read_all};
+use strake_agent::store::{Store, Transaction, Write, read_all};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::{machine, seconds};
+use crate::common::{machine, seconds};
+
+/// Longer than the bench lasts.
+const REGISTRATION: Duration = Duration::from_secs(3600);
 
 #[derive(Args)]
 pub(crate) struct Contend {
@@ -93,15 +97,31 @@ async fn counters(endpoint: &str) -> Result<Counters> {
     })
 }
 
+/// As its scheduler does; what that costs to keep is not the lock's.
+async fn register(store: &Etcd, index: usize) -> Result<()> {
+    let lease = store.grant(REGISTRATION).await?;
+    let put = Write::Put {
+        key: format!("{MACHINES}{}", machine(index, "").0.id),
+        value: b"{}".to_vec(),
+        lease: Some(lease),
+    };
+    let transaction = Transaction {
+        compares: Vec::new(),
+        writes: vec![put],
+    };
+    store.commit(&transaction).await?;
+    Ok(())
+}
+
 pub(crate) async fn contend(wanted: Contend) -> Result<Value> {
     let store = client(&wanted.endpoint).await?;
     let group = Group::named("bench");
     let lock = Lock::new(store.clone(), group.clone());
     lock.set_max(Max::Machines(wanted.max)).await?;
     let mut locks = Vec::new();
-    for _ in 0..wanted.count {
+    for index in 0..wanted.count {
         let own = client(&wanted.endpoint).await?;
-        own.read("none").await?;
+        register(&own, index).await?;
         locks.push(Lock::new(own, group.clone()));
     }
     let before = counters(&wanted.endpoint).await?;
@@ -155,7 +175,9 @@ pub(crate) async fn park(wanted: Park) -> Result<Value> {
     lock.lock_by_hand("somebody").await?;
     let mut machines = JoinSet::new();
     for index in 0..wanted.count {
-        let lock = Lock::new(client(&wanted.endpoint).await?, group.clone());
+        let own = client(&wanted.endpoint).await?;
+        register(&own, index).await?;
+        let lock = Lock::new(own, group.clone());
         machines.spawn_local(async move {
             let (who, claim) = machine(index, "1.1.0");
             lock.wait(&who, &claim, Patience::default()).await.map(drop)

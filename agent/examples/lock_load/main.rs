@@ -1,15 +1,12 @@
 //! What `cargo lab bench lock` measures: the real lock with its queue, on a real etcd with as many
 //! clients as machines, and in memory with a clock that jumps. Each command prints a JSON object.
 
+mod common;
 mod contend;
 mod rollout;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use strake_agent::lock::{Claim, Claimant};
-use strake_updates::time::{Span, Timestamp};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
@@ -50,27 +47,4 @@ fn main() -> Result<()> {
 fn on_threads<T>(mut builder: Builder, work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = builder.build().context("starting the runtime")?;
     LocalSet::new().block_on(&runtime, work)
-}
-
-fn machine(index: usize, release: &str) -> (Claimant, Claim) {
-    let who = Claimant {
-        id: format!("{index:032x}"),
-        token: format!("token of {index}"),
-        boots: vec!["b00t".to_string()],
-    };
-    let claim = Claim {
-        token: who.token.clone(),
-        boot: "b00t".to_string(),
-        release: "1.0.0".to_string(),
-        reason: format!("update to {release}"),
-        since: Timestamp::from_unix(1_800_000_000),
-        deadline: Span(600),
-        registered: true,
-        zone: String::new(),
-    };
-    (who, claim)
-}
-
-fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -21,7 +21,7 @@ use strake_updates::version::Version;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::{machine, seconds};
+use crate::common::{machine, seconds};
 
 /// Longer than on machines: ten thousand renew in one thread here.
 const LEASE: Duration = Duration::from_secs(3600);
@@ -29,16 +29,16 @@ const LEASE: Duration = Duration::from_secs(3600);
 #[derive(Args)]
 pub(crate) struct Rollout {
     #[arg(long)]
-    count: usize,
+    pub(crate) count: usize,
     /// How many of 100 may be away at once
     #[arg(long)]
-    percent: u8,
+    pub(crate) percent: u8,
     /// How long each is away
     #[arg(long)]
-    away: u64,
+    pub(crate) away: u64,
     /// The release comes up on no machine
     #[arg(long)]
-    bad: bool,
+    pub(crate) bad: bool,
 }
 
 #[derive(Default)]

@@ -14,7 +14,8 @@ use crate::store::{
 /// How a waiter waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// The place in the queue is kept this long without a word from its machine.
+    /// The place in the queue of a machine that is not registered is kept this long without a word
+    /// from it; that of others ends with their registration.
     pub lease: Duration,
     /// After an error, before the next try.
     pub pause: Duration,
@@ -36,6 +37,26 @@ impl Default for Patience {
 /// A place in the queue.
 struct Place {
     created: Revision,
+}
+
+/// With what the place in the queue ends.
+enum Hold {
+    /// A lease of its own, which has to be renewed.
+    Own(Lease),
+    /// The machine's registration with the cluster, as of this revision; its scheduler renews it.
+    Registration {
+        key: String,
+        lease: Lease,
+        since: Revision,
+    },
+}
+
+impl Hold {
+    fn lease(&self) -> Lease {
+        match self {
+            Hold::Own(lease) | Hold::Registration { lease, .. } => *lease,
+        }
+    }
 }
 
 enum Ahead {
@@ -85,18 +106,66 @@ impl<S: Store> Lock<S> {
         claim: &Claim,
         patience: Patience,
     ) -> Result<Taken, Error> {
-        let lease = self.store.grant(patience.lease).await?;
+        let hold = self.hold(who, patience).await?;
         let waited = {
-            let waiting = self.wait_in_queue(who, claim, lease, patience);
-            let renewing = self.renew(lease, patience);
+            let waiting = self.wait_in_queue(who, claim, hold.lease(), patience);
+            let keeping = self.keep(&hold, patience);
             tokio::select! {
                 taken = waiting => taken,
-                ended = renewing => Err(ended),
+                ended = keeping => Err(ended),
             }
         };
-        // The lease ends by itself when this fails.
-        let _ = self.store.revoke(lease).await;
+        if let Hold::Own(lease) = hold {
+            // The lease ends by itself when this fails.
+            let _ = self.store.revoke(lease).await;
+        }
         waited
+    }
+
+    /// A registered machine waits for as long as it is registered: its place ends with it, and
+    /// keeping it costs nothing.
+    async fn hold(&self, who: &Claimant, patience: Patience) -> Result<Hold, Error> {
+        if let Some(key) = super::registration(&who.id)
+            && let Some(found) = self.store.read(&key).await?
+            && let Some(lease) = found.lease
+        {
+            let since = found.modified;
+            return Ok(Hold::Registration { key, lease, since });
+        }
+        Ok(Hold::Own(self.store.grant(patience.lease).await?))
+    }
+
+    /// Ends when the place in the queue has to be taken on anew.
+    async fn keep(&self, hold: &Hold, patience: Patience) -> Error {
+        match hold {
+            Hold::Own(lease) => self.renew(*lease, patience).await,
+            Hold::Registration { key, lease, since } => {
+                let ended = self.until_registered_anew(key, *lease, *since).await;
+                ended.err().unwrap_or_else(|| {
+                    let source = "the machine is registered anew, or no longer";
+                    Error::Store(store::Error::new(Kind::LeaseGone, "wait", source))
+                })
+            }
+        }
+    }
+
+    async fn until_registered_anew(
+        &self,
+        key: &str,
+        lease: Lease,
+        since: Revision,
+    ) -> Result<(), Error> {
+        let mut watch = self.store.watch(key, since + 1).await?;
+        let other = |event: &Event| match event {
+            Event::Put(entry) => entry.key == key && entry.lease != Some(lease),
+            Event::Deleted { key: gone } => gone == key,
+        };
+        loop {
+            let batch = watch.next().await.map_err(lost)?;
+            if batch.events.iter().any(other) {
+                return Ok(());
+            }
+        }
     }
 
     async fn wait_in_queue(

@@ -7,12 +7,12 @@ use strake_updates::version::Version;
 use tokio::time::timeout;
 
 use super::budget::Obstacle;
-use super::decision::{Heed, Held, Situation, Stage, Step, Traces, Wanted, takes_lock};
+use super::decision::{Boot, Heed, Held, SOON, Situation, Stage, Step, Traces, Wanted, takes_lock};
 use super::logind::Inhibitors;
 use super::own::{self, Known};
 use super::pending::Pending;
 use super::service::{Ending, Service};
-use super::{budget, drain, safety, undo, wall};
+use super::{budget, drain, safety, undo, wall, zone};
 use crate::hook;
 use crate::lock::{Error, Patience, Standing};
 use crate::scheduler::machine::MachineId;
@@ -26,6 +26,10 @@ const HOOKS: &str = "/etc/strake/reboot.d";
 const HOOK_TIME: Duration = Duration::from_secs(600);
 /// After a step that did not work.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Between two looks whether the note of this machine's zone is right.
+const NOTE_ZONE: Duration = Duration::from_secs(3600);
+/// After the store did not answer.
+const NOTE_ZONE_AGAIN: Duration = Duration::from_secs(60);
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How long a best-effort machine waits for the store's answer.
 const BEST_EFFORT: Duration = Duration::from_secs(20);
@@ -54,6 +58,30 @@ impl<U: Units, S: Store> Service<'_, U, S> {
         pending.write(self.root)?;
         self.state.traces = Traces::Ours;
         Ok(())
+    }
+
+    /// For others of this machine's failure domain, while it is up and when it is down.
+    pub(super) async fn note_zone(&mut self) {
+        let (Some(store), Boot::Healthy) = (&self.doors.store, self.state.boot) else {
+            return;
+        };
+        let now = self.clock();
+        if now < self.state.note_zone_at {
+            return;
+        }
+        let noting = async {
+            let known = Known::of(store, &self.who.id).await?;
+            match known.registered {
+                true => zone::note(store, &self.who.id, &known.zone, clock()).await,
+                false => Ok(()),
+            }
+        };
+        let noted = timeout(SOON, noting).await;
+        let next = match noted {
+            Ok(Ok(())) => NOTE_ZONE,
+            Ok(Err(_)) | Err(_) => NOTE_ZONE_AGAIN,
+        };
+        self.state.note_zone_at = now + next;
     }
 
     fn takes_lock(&self) -> bool {
@@ -131,7 +159,7 @@ impl<U: Units, S: Store> Service<'_, U, S> {
         if let (Some(lock), Some(store)) = (self.lock(), &self.doors.store) {
             // A store that fails here failed the etcd look too.
             let known = Known::of(store, &self.who.id).await.unwrap_or_default();
-            obstacles.extend(safety::zone(&lock, &self.who, &known.zone).await);
+            obstacles.extend(safety::zone(&lock, store, &self.who, &known.zone).await);
         }
         if !obstacles.is_empty() {
             self.pause(PAUSE, obstacles.join("; "));

@@ -24,5 +24,6 @@ mod drain;
 mod safety;
 pub mod undo;
 mod wall;
+mod zone;
 
 pub use self::undo::settle;

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::zone;
 use crate::cluster::identity::Identity;
 use crate::cluster::place::Place;
 use crate::cluster::settings::Settings;
@@ -10,6 +11,8 @@ use crate::cluster::store::{Status, Store as Etcd};
 use crate::lock::{Claimant, Lock};
 use crate::root::Root;
 use crate::store::Store;
+use crate::update::clock;
+use crate::update::engine::text;
 
 /// A member of etcd, as it answered just now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +46,21 @@ pub(super) fn can_spare(members: &[Seen], own: u64) -> Result<(), String> {
     ))
 }
 
-/// Another holder of the lock in this machine's failure domain.
-pub(super) async fn zone(lock: &Lock<impl Store>, who: &Claimant, zone: &str) -> Option<String> {
+/// Another holder of the lock in this machine's failure domain, or another machine of it that is
+/// down.
+pub(super) async fn zone<S: Store>(
+    lock: &Lock<S>,
+    store: &S,
+    who: &Claimant,
+    zone: &str,
+) -> Option<String> {
     if zone.is_empty() {
         return None;
+    }
+    match zone::down(store, &who.id, zone, clock()).await {
+        Ok(None) => {}
+        Ok(Some(id)) => return Some(format!("{id} of the same zone {zone} is down")),
+        Err(error) => return Some(text(&error)),
     }
     let holders = lock.status().await.ok()?.holders.into_iter();
     let mut others = holders.filter(|(id, _)| *id != who.id);

@@ -82,6 +82,8 @@ pub(super) struct State {
     pub cancelled: Option<Wanted>,
     pub traces: Traces,
     pub held: Held,
+    /// When the note of this machine's zone is looked at next.
+    pub note_zone_at: Duration,
     pub pause: Option<Pause>,
     /// Steps back in a row.
     pub failures: u32,
@@ -129,6 +131,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
                 cancelled: None,
                 traces,
                 held: Held::No,
+                note_zone_at: Duration::ZERO,
                 pause: None,
                 failures: 0,
                 surroundings: Stage::Ahead,
@@ -155,6 +158,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
                 return Ok(self.leave().await);
             }
             self.keep_budget().await;
+            self.note_zone().await;
             let situation = match self.situation().await {
                 Ok(situation) => situation,
                 Err(error) => {

@@ -141,8 +141,9 @@ impl State {
     }
 
     fn detach(&mut self, key: &str) {
-        for lease in self.leases.values_mut() {
-            lease.keys.remove(key);
+        let lease = self.entries.get(key).and_then(|entry| entry.lease);
+        if let Some(with) = lease.and_then(|lease| self.leases.get_mut(&lease)) {
+            with.keys.remove(key);
         }
     }
 }
@@ -263,8 +264,8 @@ impl Store for Memory {
                 .send(Err(WatchEnd::Compacted(state.compacted)));
             return Ok(watch);
         }
-        let past = state.history.iter().filter(|batch| batch.revision >= from);
-        for batch in past {
+        let first = state.history.partition_point(|batch| batch.revision < from);
+        for batch in &state.history[first..] {
             let _ = send(&watcher, batch);
         }
         state.watchers.push(watcher);
