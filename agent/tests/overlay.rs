@@ -250,7 +250,10 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
         let outcome = strake_agent::store::Store::commit(&store, &transaction).await;
         outcome.expect("written");
     };
+    // Beside the leases, and none of the network's.
+    put("../notes", "ours").await;
     put("no-subnet", "{}").await;
+    put("10.5.203.1-24", r#"{"PublicIP":"192.168.77.203"}"#).await;
     put("10.5.200.0-24", "not JSON").await;
     put(
         "10.5.201.0-24",
@@ -263,19 +266,38 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
         r#"{"PublicIP":"192.168.77.202","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"ea:31:8d:00:fb:02"}}"#,
     )
     .await;
+    // Two at one address, each with a subnet of its own.
+    for (nth, mac) in [(204, "04"), (205, "05")] {
+        let value = format!(
+            r#"{{"PublicIP":"192.168.77.204","BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"02:00:00:00:00:{mac}"}}}}"#
+        );
+        put(&format!("10.5.{nth}.0-24"), &value).await;
+    }
     let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
     nodes.iter_mut().for_each(Node::start);
     let nodes: Vec<&Node> = nodes.iter().collect();
     let mut leases = net.joined(&nodes).await;
     let flannels = net.leases().await;
     let flannels = flannels.iter().filter_map(lease_of);
-    leases.extend(flannels.filter(|lease| lease.subnets.to_key() == "10.5.202.0-24"));
+    let served = ["10.5.202.0-24", "10.5.204.0-24", "10.5.205.0-24"];
+    leases.extend(flannels.filter(|lease| served.contains(&lease.subnets.to_key().as_str())));
     all_know_all(&nodes, &leases).await;
     until("the others are told", &nodes, async || {
         let told = nodes[0].status()["problems"]["peers"].to_string();
-        let all = ["no-subnet", "10.5.200.0-24", "its backend is udp"];
-        let is_told = all.iter().all(|part| told.contains(part));
+        let all = [
+            "no-subnet (the key is not a subnet",
+            "10.5.203.1-24 (the key is not a subnet",
+            "10.5.200.0-24",
+            "its backend is udp",
+        ];
+        let is_told = all.iter().all(|part| told.contains(part)) && !told.contains("notes");
         is_told.then_some(()).ok_or(told)
+    })
+    .await;
+    until("two at one address are told", &nodes, async || {
+        let told = nodes[0].status()["problems"]["addresses"].to_string();
+        let expected = "192.168.77.204 is the public address of 10.5.204.0-24 and 10.5.205.0-24";
+        told.contains(expected).then_some(()).ok_or(told)
     })
     .await;
 }

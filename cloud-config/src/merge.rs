@@ -215,6 +215,8 @@ fn merge_overlay(weak: &mut Overlay, strong: Overlay) {
     replace(&mut weak.port, strong.port);
     replace(&mut weak.mtu, strong.mtu);
     replace(&mut weak.direct_routing, strong.direct_routing);
+    replace(&mut weak.mode, strong.mode);
+    replace(&mut weak.keepalive, strong.keepalive);
     replace(&mut weak.masquerade, strong.masquerade);
     replace(&mut weak.interface, strong.interface);
     replace(&mut weak.prefix, strong.prefix);

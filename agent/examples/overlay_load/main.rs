@@ -39,7 +39,7 @@ pub(crate) struct Site {
     #[arg(long, default_value_t = 2)]
     machines: usize,
     /// Seconds of one iperf3 run
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 1)]
     seconds: u64,
     /// etcd: the program, and its first arguments
     #[arg(last = true, required = true)]

@@ -57,6 +57,12 @@ impl Kernel for Recording {
         let (state, at) = &mut *self.0.borrow_mut();
         for change in changes {
             match change {
+                Change::PutPeer(one) => {
+                    state.peers.insert(*one);
+                }
+                Change::RemovePeer(one) => {
+                    state.peers.remove(one);
+                }
                 Change::PutNeighbour(one) => {
                     state.neighbours.insert(*one);
                 }
@@ -147,6 +153,7 @@ async fn measured(leases: usize) -> Result<Value> {
         report: Report::default(),
         told: None,
         rules: None,
+        key: None,
         figures: Figures::new(&Registry::default()),
     };
     let start = Instant::now();

@@ -3,74 +3,26 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use super::backend::{Backend, Ipip, Mode, Vxlan, Wireguard};
 use super::cidr::{Cidr, Family, Wrong};
 
-/// flannel's own.
-pub const DEFAULT_VNI: u32 = 1;
-/// The kernel's port for vxlan, which is not IANA's.
-pub const DEFAULT_PORT: u16 = 8472;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub v4: Option<Ranges>,
     pub v6: Option<Ranges>,
     pub backend: Backend,
     /// What is strange and not wrong.
-    #[serde(skip)]
     pub notes: Vec<String>,
 }
 
 /// One family's network and what may be given out of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranges {
     pub network: Cidr,
     pub first: Cidr,
     pub last: Cidr,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum Backend {
-    Vxlan(Vxlan),
-    HostGw,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Vxlan {
-    pub vni: u32,
-    pub port: u16,
-    pub gbp: bool,
-    pub learning: bool,
-    /// Peers on the same link are reached without the tunnel.
-    pub direct_routing: bool,
-    /// Of packets on the uplink, the tunnel's headers included. Otherwise the uplink's own.
-    pub mtu: Option<u32>,
-}
-
-impl Default for Vxlan {
-    fn default() -> Vxlan {
-        Vxlan {
-            vni: DEFAULT_VNI,
-            port: DEFAULT_PORT,
-            gbp: false,
-            learning: false,
-            direct_routing: false,
-            mtu: None,
-        }
-    }
-}
-
-impl Backend {
-    /// flannel's word for it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Backend::Vxlan(_) => "vxlan",
-            Backend::HostGw => "host-gw",
-        }
-    }
 }
 
 impl Ranges {
@@ -143,16 +95,6 @@ const KEYS: [&str; 12] = [
     "IPv6SubnetMax",
     "Backend",
 ];
-const VXLAN_KEYS: [&str; 7] = [
-    "Type",
-    "VNI",
-    "Port",
-    "GBP",
-    "Learning",
-    "DirectRouting",
-    "MTU",
-];
-
 /// Rules of one family.
 struct Rules {
     family: Family,
@@ -191,15 +133,20 @@ const RULES: [Rules; 2] = [
     },
 ];
 
-#[derive(Default)]
-struct Reader {
+/// Collects what is wrong and what is strange.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
     problems: Vec<String>,
     notes: Vec<String>,
 }
 
 impl Reader {
-    fn wrong(&mut self, problem: String) {
+    pub(super) fn wrong(&mut self, problem: String) {
         self.problems.push(problem);
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     fn config(&mut self, value: &Value) -> Option<Config> {
@@ -218,6 +165,9 @@ impl Reader {
         let v4 = v4.then(|| self.ranges(map, rules4));
         let v6 = v6.then(|| self.ranges(map, rules6));
         let backend = self.backend(map)?;
+        if v6.is_some() && matches!(backend, Backend::Ipip(_)) {
+            self.wrong("Backend ipip carries IPv4 only: EnableIPv6 cannot be on".to_string());
+        }
         Some(Config {
             v4: v4.flatten(),
             v6: v6.flatten(),
@@ -226,7 +176,7 @@ impl Reader {
         })
     }
 
-    fn unknown(&mut self, within: &str, map: &Map<String, Value>, known: &[&str]) {
+    pub(super) fn unknown(&mut self, within: &str, map: &Map<String, Value>, known: &[&str]) {
         for key in map.keys() {
             if !known.iter().any(|name| name.eq_ignore_ascii_case(key)) {
                 self.notes.push(format!("{within}{key} is not known"));
@@ -336,62 +286,7 @@ impl Reader {
         }
     }
 
-    fn backend(&mut self, map: &Map<String, Value>) -> Option<Backend> {
-        let Some(value) = find(map, "Backend").filter(|value| !value.is_null()) else {
-            self.notes
-                .push("no Backend is named: taking vxlan (flannel would take udp)".to_string());
-            return Some(Backend::Vxlan(Vxlan::default()));
-        };
-        let Some(map) = value.as_object() else {
-            self.wrong(format!("Backend is {value}, not an object with a Type"));
-            return None;
-        };
-        match find(map, "Type").and_then(Value::as_str) {
-            Some("vxlan") => self.vxlan(map).map(Backend::Vxlan),
-            Some("host-gw") => {
-                self.unknown("Backend.", map, &["Type"]);
-                Some(Backend::HostGw)
-            }
-            Some("") | None => {
-                self.wrong("Backend has no Type; vxlan is the usual one".to_string());
-                None
-            }
-            Some(other) => {
-                self.wrong(format!(
-                    "Backend {other:?} is not one of those here: vxlan and host-gw"
-                ));
-                None
-            }
-        }
-    }
-
-    fn vxlan(&mut self, map: &Map<String, Value>) -> Option<Vxlan> {
-        let within = "Backend.";
-        self.unknown(within, map, &VXLAN_KEYS);
-        let flag = |reader: &mut Reader, key| reader.flag(map, key).unwrap_or_default();
-        let (gbp, learning) = (flag(self, "GBP"), flag(self, "Learning"));
-        let direct_routing = flag(self, "DirectRouting");
-        let vni = self.integer(map, within, "VNI", 1..=(1 << 24) - 1, "")?;
-        let port = self.integer(map, within, "Port", 0..=65535, " (0: the kernel's, 8472)")?;
-        let mtu = self.integer(map, within, "MTU", 0..=65535, " (0: the uplink's)")?;
-        let mtu = mtu.filter(|mtu| *mtu != 0);
-        if let Some(mtu) = mtu.filter(|mtu| *mtu < 1280) {
-            self.wrong(format!("Backend.MTU {mtu} is less than 1280"));
-        }
-        Some(Vxlan {
-            // In range, as just checked.
-            vni: vni.map_or(DEFAULT_VNI, |vni| vni as u32),
-            port: port
-                .filter(|port| *port != 0)
-                .map_or(DEFAULT_PORT, |port| port as u16),
-            gbp,
-            learning,
-            direct_routing,
-            mtu: mtu.map(|mtu| mtu as u32),
-        })
-    }
-
-    fn flag(&mut self, map: &Map<String, Value>, key: &str) -> Option<bool> {
+    pub(super) fn flag(&mut self, map: &Map<String, Value>, key: &str) -> Option<bool> {
         let value = find(map, key)?;
         if !value.is_boolean() {
             self.wrong(format!("{key} is {value}, not true or false"));
@@ -400,7 +295,7 @@ impl Reader {
     }
 
     /// Nothing at all when there is one and it is wrong.
-    fn integer(
+    pub(super) fn integer(
         &mut self,
         map: &Map<String, Value>,
         within: &str,
@@ -425,7 +320,7 @@ impl Reader {
 }
 
 /// Names count whatever their case is: flannel's own reader takes them so.
-fn find<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     map.get(key).or_else(|| {
         let mut pairs = map.iter();
         pairs

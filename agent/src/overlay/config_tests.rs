@@ -83,6 +83,32 @@ fn every_key_of_vxlan_counts() {
 }
 
 #[test]
+fn every_key_of_wireguard_and_ipip_counts() {
+    let text = r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","ListenPort":7000,
+        "PSK":"IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=","ListenPortV6":7001,"MTU":1400,
+        "Mode":"auto","PersistentKeepaliveInterval":25}}"#;
+    let config = read(text);
+    let expected = Wireguard {
+        preshared: "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=".parse().ok(),
+        port: 7000,
+        port_v6: 7001,
+        mtu: Some(1400),
+        mode: Mode::Auto,
+        keepalive: 25,
+    };
+    assert_eq!(config.backend, Backend::Wireguard(expected));
+    assert_eq!(config.notes, Vec::<String>::new());
+    let usual = r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","PSK":"","Mode":""}}"#;
+    assert_eq!(
+        read(usual).backend,
+        Backend::Wireguard(Wireguard::default())
+    );
+    let ipip = r#"{"Network":"10.5.0.0/16","Backend":{"Type":"ipip","DirectRouting":true}}"#;
+    let direct_routing = true;
+    assert_eq!(read(ipip).backend, Backend::Ipip(Ipip { direct_routing }));
+}
+
+#[test]
 fn unknown_keys_are_notes() {
     let text = r#"{"Network":"10.5.0.0/16","Netwrok":1,"Backend":{"Type":"vxlan","Color":2}}"#;
     let notes = ["Netwrok is not known", "Backend.Color is not known"];
@@ -161,7 +187,7 @@ fn each_wrong_value_is_told_plainly() {
         ),
         (
             r#"{"Network":"10.5.0.0/16","Backend":{"Type":"udp"}}"#,
-            r#"Backend "udp" is not one of those here: vxlan and host-gw"#,
+            r#"Backend "udp" is not one of those here: vxlan, host-gw, wireguard and ipip"#,
         ),
         (
             r#"{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","Port":70000}}"#,
@@ -170,6 +196,26 @@ fn each_wrong_value_is_told_plainly() {
         (
             r#"{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","MTU":500}}"#,
             "Backend.MTU 500 is less than 1280",
+        ),
+        (
+            r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","PSK":"secret"}}"#,
+            "Backend.PSK is not a key of wireguard: 32 bytes in base64, as `wg genpsk` makes them",
+        ),
+        (
+            r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","Mode":"both"}}"#,
+            r#"Backend.Mode is "both", not separate, auto, ipv4 or ipv6"#,
+        ),
+        (
+            r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","PersistentKeepaliveInterval":"25s"}}"#,
+            r#"Backend.PersistentKeepaliveInterval is "25s", not a whole number from 0 to 65535 (seconds; 0: none)"#,
+        ),
+        (
+            r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","ListenPort":51821}}"#,
+            "Backend.ListenPort and Backend.ListenPortV6 are both 51821: in the mode separate each family has a device and a port of its own",
+        ),
+        (
+            r#"{"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd00:5::/48","Backend":{"Type":"ipip"}}"#,
+            "Backend ipip carries IPv4 only: EnableIPv6 cannot be on",
         ),
     ];
     for (text, expected) in cases {

@@ -2,12 +2,14 @@
 //! with its reason and harms no other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cidr::{Cidr, Family};
 use super::config::{Backend, Config};
 use super::lease::Lease;
-use super::state::{Forwarding, Neighbour, Route, State, Way};
+use super::state::{Forwarding, Neighbour, Peer, Route, State, Way};
+use super::wire::PublicKey;
+use super::wired;
 
 /// This machine's place in the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub enum Reason {
     SharedMac(String),
     #[error("it overlaps {0}")]
     Overlaps(String),
+    #[error("it has no key of wireguard for {0}")]
+    NoKey(Family),
+    #[error("it has the key of {0}")]
+    SharedKey(String),
     #[error("its address {0} is not on a link of this machine, which host-gw needs")]
     NotOnLink(IpAddr),
 }
@@ -51,6 +57,8 @@ pub struct Wanted {
     pub state: State,
     /// By key.
     pub verdicts: BTreeMap<String, Verdict>,
+    /// Public addresses that several of the served have: only one of them is there.
+    pub shared: Vec<String>,
 }
 
 /// The leases are those of others: the own one is not among them.
@@ -60,6 +68,8 @@ pub fn desired(config: &Config, own: &Own, peers: &BTreeMap<String, Lease>) -> W
     for (key, lease) in peers {
         let verdict = match seen.entries(config, own, key, lease) {
             Ok(entries) => {
+                let peers = entries.iter().flat_map(|entry| entry.peer);
+                wanted.state.peers.extend(peers);
                 let way = entries.first().map_or(Way::Tunnel, |entry| entry.route.way);
                 for entry in entries {
                     wanted.state.routes.insert(entry.route);
@@ -72,7 +82,27 @@ pub fn desired(config: &Config, own: &Own, peers: &BTreeMap<String, Lease>) -> W
         };
         wanted.verdicts.insert(key.clone(), verdict);
     }
+    wanted.shared = shared(peers, &wanted.verdicts);
     wanted
+}
+
+/// Both are served: the one may be the other's before it was installed anew, and nobody can tell
+/// which. To each other's packets they are deaf.
+fn shared(peers: &BTreeMap<String, Lease>, verdicts: &BTreeMap<String, Verdict>) -> Vec<String> {
+    let mut holders: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
+    for (key, lease) in peers {
+        if let Some(Verdict::Routed(_)) = verdicts.get(key) {
+            for address in [Family::V4, Family::V6].map(|family| lease.public(family)) {
+                if let Some(address) = address {
+                    holders.entry(address).or_default().push(key);
+                }
+            }
+        }
+    }
+    let several = holders.iter().filter(|(_, keys)| keys.len() > 1);
+    several
+        .map(|(address, keys)| format!("{address} is the public address of {}", keys.join(" and ")))
+        .collect()
 }
 
 /// One peer in one family.
@@ -80,11 +110,29 @@ struct Entry {
     route: Route,
     neighbour: Option<Neighbour>,
     forwarding: Option<Forwarding>,
+    /// Of both families where they share a device.
+    peer: Option<Peer>,
+}
+
+impl Entry {
+    fn new(destination: Cidr, gateway: IpAddr, way: Way) -> Entry {
+        Entry {
+            route: Route {
+                destination,
+                gateway,
+                way,
+            },
+            neighbour: None,
+            forwarding: None,
+            peer: None,
+        }
+    }
 }
 
 /// What earlier leases hold, so that a later one cannot take it from them.
 struct Seen {
     macs: BTreeMap<super::mac::Mac, String>,
+    keys: BTreeMap<PublicKey, String>,
     /// Ranges by their first address; none overlaps another.
     subnets: BTreeMap<IpAddr, (Cidr, String)>,
 }
@@ -93,6 +141,7 @@ impl Seen {
     fn new(own: &Own) -> Seen {
         let mut seen = Seen {
             macs: BTreeMap::new(),
+            keys: BTreeMap::new(),
             subnets: BTreeMap::new(),
         };
         seen.remember(&own.lease, "this machine's");
@@ -103,6 +152,9 @@ impl Seen {
         for family in [Family::V4, Family::V6] {
             if let Some(mac) = lease.end(family).mac {
                 self.macs.insert(mac, name.to_string());
+            }
+            if let Some(key) = lease.end(family).key {
+                self.keys.insert(key, name.to_string());
             }
             if let Some(subnet) = lease.subnets.of(family) {
                 self.subnets
@@ -149,22 +201,29 @@ impl Seen {
             if let Some(other) = self.overlapping(&subnet) {
                 return Err(Reason::Overlaps(other));
             }
-            let to = lease.public(family).ok_or(Reason::NoAddress(family))?;
-            let on_link = own.links.iter().any(|link| link.contains(to));
-            let direct = |subnet| Entry {
-                route: Route {
-                    destination: subnet,
-                    gateway: to,
-                    way: Way::Uplink,
-                },
-                neighbour: None,
-                forwarding: None,
-            };
+            let to = || lease.public(family).ok_or(Reason::NoAddress(family));
+            let near = |to| own.links.iter().any(|link| link.contains(to));
             entries.push(match &config.backend {
-                Backend::HostGw if !on_link => return Err(Reason::NotOnLink(to)),
-                Backend::HostGw => direct(subnet),
-                Backend::Vxlan(vxlan) if vxlan.direct_routing && on_link => direct(subnet),
-                Backend::Vxlan(vxlan) => self.tunnelled(vxlan.vni, lease, subnet, to)?,
+                Backend::HostGw if !near(to()?) => return Err(Reason::NotOnLink(to()?)),
+                Backend::HostGw => Entry::new(subnet, to()?, Way::Uplink),
+                Backend::Vxlan(vxlan) if vxlan.direct_routing && near(to()?) => {
+                    Entry::new(subnet, to()?, Way::Uplink)
+                }
+                Backend::Vxlan(vxlan) => self.tunnelled(vxlan.vni, lease, subnet, to()?)?,
+                Backend::Ipip(ipip) if ipip.direct_routing && near(to()?) => {
+                    Entry::new(subnet, to()?, Way::Uplink)
+                }
+                Backend::Ipip(_) => Entry::new(subnet, to()?, Way::Tunnel),
+                Backend::Wireguard(wireguard) => {
+                    let peer = wired::peer(wireguard, config, &own.lease, lease, family)?;
+                    if let Some(other) = self.keys.get(&peer.key) {
+                        return Err(Reason::SharedKey(other.clone()));
+                    }
+                    Entry {
+                        peer: Some(peer),
+                        ..Entry::new(subnet, nobody(family), Way::Tunnel)
+                    }
+                }
             });
         }
         self.remember(lease, key);
@@ -188,17 +247,21 @@ impl Seen {
             return Err(Reason::SharedMac(other.clone()));
         }
         Ok(Entry {
-            route: Route {
-                destination: subnet,
-                gateway: subnet.address(),
-                way: Way::Tunnel,
-            },
             neighbour: Some(Neighbour {
                 address: subnet.address(),
                 mac,
             }),
             forwarding: Some(Forwarding { mac, to }),
+            ..Entry::new(subnet, subnet.address(), Way::Tunnel)
         })
+    }
+}
+
+/// In place of a gateway where the device itself knows where to.
+fn nobody(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

@@ -82,6 +82,30 @@ fn direct_routing_and_host_gw_use_the_link_where_there_is_one() {
 }
 
 #[test]
+fn ipip_needs_a_route_to_the_peers_address_and_nothing_else() {
+    let ipip = |direct: bool| {
+        config(&format!(
+            r#"{{"Network":"10.5.0.0/16","Backend":{{"Type":"ipip","DirectRouting":{direct}}}}}"#
+        ))
+    };
+    let of = |nth, public| Lease {
+        backend: "ipip".to_string(),
+        v4: Default::default(),
+        ..lease(nth, public, nth)
+    };
+    let told = |config: &Config| -> Vec<String> {
+        let wanted = desired(config, &own(), &peers(&[of(2, 2), of(3, 99)]));
+        let all = state::changes(&State::default(), &wanted.state);
+        all.iter().map(Change::to_string).collect()
+    };
+    let far = "put route 10.5.3.0/24 via 192.168.0.99 in the tunnel";
+    let tunnelled = "put route 10.5.2.0/24 via 192.168.0.2 in the tunnel";
+    let direct = "put route 10.5.2.0/24 via 192.168.0.2 on the uplink";
+    assert_eq!(told(&ipip(false)), [tunnelled, far]);
+    assert_eq!(told(&ipip(true)), [direct, far]);
+}
+
+#[test]
 fn what_cannot_be_served_says_why() {
     let foreign = Lease {
         backend: "udp".to_string(),

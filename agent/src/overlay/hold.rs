@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::report::{Peer, PeerWay};
 use super::service::{Due, Joined, Leases, Runtimes, Service, chain, public_addresses};
 use super::state::{Way, changes};
-use crate::store::{Batch, Entry, Event, Renewal, Store, Watch, WatchEnd};
+use crate::store::{Batch, Entry, Event, Renewal, Revision, Store, Watch, WatchEnd};
 
 /// Between two writes of the status.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -45,15 +45,36 @@ impl fmt::Display for Over {
 /// What is followed of the store.
 struct Followed {
     leases: Leases,
+    /// Everything up to here is known; nothing before all leases were read.
+    known: Option<Revision>,
     watch: Option<Watch>,
+    since: Instant,
     /// While there is no watch: when the next try is due, and how many there were.
     again: Due,
     tries: u32,
 }
 
+impl Followed {
+    fn nothing() -> Followed {
+        Followed {
+            leases: BTreeMap::new(),
+            known: None,
+            watch: None,
+            since: Instant::now(),
+            again: Due(Instant::now()),
+            tries: 0,
+        }
+    }
+
+    fn follow(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+        self.since = Instant::now();
+    }
+}
+
 enum Woken {
     Store(Result<Batch, WatchEnd>),
-    ReadAgain,
+    Again,
     Compare,
     Renew,
     Status,
@@ -62,12 +83,7 @@ enum Woken {
 
 impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     pub(super) async fn hold(&mut self, mut joined: Joined) -> Over {
-        let mut followed = Followed {
-            leases: BTreeMap::new(),
-            watch: None,
-            again: Due(Instant::now()),
-            tries: 0,
-        };
+        let mut followed = Followed::nothing();
         let mut compare = Due::after(self.pace.compare);
         let mut renew = Due::after(self.pace.renew());
         let mut status = Due(Instant::now());
@@ -75,7 +91,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         loop {
             let woken = tokio::select! {
                 event = next(&mut followed.watch) => Woken::Store(event),
-                () = sleep_until(followed.again.0), if followed.watch.is_none() => Woken::ReadAgain,
+                () = sleep_until(followed.again.0), if followed.watch.is_none() => Woken::Again,
                 () = sleep_until(compare.0) => Woken::Compare,
                 () = sleep_until(renew.0) => Woken::Renew,
                 (door, length, from) = asked(&joined.doors, &mut buffer) => {
@@ -85,7 +101,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             };
             let over = match woken {
                 Woken::Store(event) => self.hear(&mut joined, &mut followed, event),
-                Woken::ReadAgain => self.read_again(&mut joined, &mut followed).await,
+                Woken::Again => self.follow_again(&mut joined, &mut followed).await,
                 Woken::Compare => {
                     compare = Due::after(self.pace.compare);
                     self.compare(&mut joined, &followed)
@@ -111,6 +127,29 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         }
     }
 
+    /// Goes on where the watch ended, as long as the store remembers what happened since.
+    async fn follow_again(&mut self, joined: &mut Joined, followed: &mut Followed) -> Option<Over> {
+        let Some(known) = followed.known else {
+            return self.read_again(joined, followed).await;
+        };
+        let all = self.client.all();
+        match self.client.store().watch(&all, known + 1).await {
+            Ok(watch) => {
+                eprintln!("strake: overlay: following the store on from revision {known}");
+                self.report.problem("store", None);
+                followed.follow(watch);
+            }
+            Err(error) => self.try_again(followed, &error),
+        }
+        None
+    }
+
+    fn try_again(&mut self, followed: &mut Followed, error: &dyn std::error::Error) {
+        self.report.problem("store", Some(chain(error)));
+        followed.again = Due::after(self.pace.retry(followed.tries));
+        followed.tries += 1;
+    }
+
     /// Reads all leases and follows them from there.
     async fn read_again(&mut self, joined: &mut Joined, followed: &mut Followed) -> Option<Over> {
         let read = async {
@@ -122,15 +161,13 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let (snapshot, watch) = match read.await {
             Ok(read) => read,
             Err(error) => {
-                self.report.problem("store", Some(chain(&error)));
-                followed.again = Due::after(self.pace.retry(followed.tries));
-                followed.tries += 1;
+                self.try_again(followed, &error);
                 return None;
             }
         };
         self.report.problem("store", None);
-        followed.watch = Some(watch);
-        followed.tries = 0;
+        followed.follow(watch);
+        followed.known = Some(snapshot.revision);
         followed.leases.clear();
         let mut own = None;
         for entry in &snapshot.leases {
@@ -164,11 +201,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             let batch = match batch {
                 Ok(batch) => batch,
                 Err(end) => {
-                    if let WatchEnd::Lost(why) = &end {
-                        self.report.problem("store", Some(why.clone()));
-                    }
-                    followed.watch = None;
-                    followed.again = Due(Instant::now());
+                    self.lose(followed, end);
                     break;
                 }
             };
@@ -183,12 +216,36 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         None
     }
 
+    /// The first try after a while is at once; whoever ends each watch is not asked all the time.
+    fn lose(&mut self, followed: &mut Followed, end: WatchEnd) {
+        match end {
+            WatchEnd::Lost(why) => self.report.problem("store", Some(why)),
+            WatchEnd::Compacted(_) => {
+                eprintln!("strake: overlay: {end}: reading all leases again");
+                followed.known = None;
+            }
+        }
+        followed.watch = None;
+        if followed.since.elapsed() > self.pace.again.1 {
+            followed.tries = 0;
+        }
+        followed.again = match followed.tries {
+            0 => Due(Instant::now()),
+            tries => Due::after(self.pace.retry(tries - 1)),
+        };
+        followed.tries += 1;
+    }
+
     fn take_in(
         &mut self,
         joined: &mut Joined,
         followed: &mut Followed,
         event: &Event,
     ) -> Option<Over> {
+        // A removal does not tell its revision: removing once more does no harm.
+        if let Event::Put(entry) = event {
+            followed.known = followed.known.max(Some(entry.modified));
+        }
         match event {
             Event::Put(entry) if entry.key == self.client.config_key() => {
                 self.check_config(joined, Some(&entry.value))
@@ -275,11 +332,12 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                 return None;
             }
         }
-        for (family, tunnel) in joined.tunnels.clone() {
+        for tunnel in joined.tunnels.clone() {
             match self.make_tunnel(&tunnel) {
                 Ok(index) => {
-                    let mut places = joined.place.tunnels.iter_mut();
-                    if let Some(place) = places.find(|(of, _)| *of == family) {
+                    let carries = |family| tunnel.families().any(|one| one == family);
+                    let places = joined.place.tunnels.iter_mut();
+                    for place in places.filter(|(family, _)| carries(*family)) {
                         place.1 = index;
                     }
                 }
@@ -291,7 +349,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         }
         self.hold_rules(&joined.config, &joined.held.lease);
         // Until all leases were read, nobody's absence means anything.
-        if followed.watch.is_some() || !followed.leases.is_empty() {
+        if followed.known.is_some() || !followed.leases.is_empty() {
             self.bring_about(joined, followed);
         }
         None
@@ -325,6 +383,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             Err(error) => Some(chain(&error)),
         };
         self.report.problem("kernel", problem);
+        let shared = &wanted.shared;
+        let problem = (!shared.is_empty()).then(|| shared.join("; "));
+        self.report.problem("addresses", problem);
         self.look_for_overlaps(joined);
         self.tell_peers(followed, &wanted.verdicts);
     }
@@ -363,6 +424,11 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                     .map_or_else(|_| key.clone(), |lease| lease.subnets.to_string()),
                 public_addresses: lease.as_ref().map(public_addresses).unwrap_or_default(),
                 machine: lease.as_ref().ok().and_then(|lease| lease.machine.clone()),
+                public_key: lease
+                    .as_ref()
+                    .ok()
+                    .and_then(|lease| lease.v4.key.or(lease.v6.key))
+                    .map(|key| key.to_string()),
                 way,
                 why,
             }
@@ -387,7 +453,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     async fn renew(&mut self, joined: &Joined) -> (Option<Over>, Duration) {
         match self.client.renew(&joined.held).await {
             Ok(Renewal::Renewed) => {
-                let devices = joined.tunnels.iter().map(|(_, one)| one.name.clone());
+                let devices = joined.tunnels.iter().map(|one| one.name.clone());
                 let subnets = joined.held.lease.subnets;
                 self.remember(&joined.config_text, subnets, devices.collect());
                 self.report.problem("renewal", None);

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::cidr::{Cidr, Family};
 use super::mac::Mac;
 use super::state::{Change, State};
+use super::wire::Secret;
 
 #[derive(Debug, thiserror::Error)]
 #[error("asking the kernel to {doing}")]
@@ -54,29 +55,48 @@ impl Uplink {
     }
 }
 
-/// The tunnel's device of one family, as it has to be.
+/// A device of the tunnel, as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tunnel {
     pub name: String,
-    pub vni: u32,
-    pub port: u16,
-    pub local: IpAddr,
-    pub uplink: u32,
     pub mtu: u32,
-    pub mac: Mac,
-    pub gbp: bool,
-    pub learning: bool,
-    /// Its own address: the first one of the machine's subnet.
-    pub address: IpAddr,
+    /// Its own: the first one of the machine's subnet, in each family that it carries.
+    pub addresses: Vec<IpAddr>,
+    pub device: Device,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    Vxlan {
+        vni: u32,
+        port: u16,
+        local: IpAddr,
+        uplink: u32,
+        mac: Mac,
+        gbp: bool,
+        learning: bool,
+    },
+    Wireguard {
+        key: Secret,
+        port: u16,
+    },
+    Ipip {
+        local: IpAddr,
+        uplink: u32,
+    },
 }
 
 impl Tunnel {
-    /// flannel's names.
-    pub fn name(vni: u32, family: Family) -> String {
-        match family {
-            Family::V4 => format!("flannel.{vni}"),
-            Family::V6 => format!("flannel-v6.{vni}"),
-        }
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        self.addresses.iter().map(|address| Family::of(*address))
+    }
+}
+
+/// flannel's names of vxlan's devices.
+pub fn vxlan_name(vni: u32, family: Family) -> String {
+    match family {
+        Family::V4 => format!("flannel.{vni}"),
+        Family::V6 => format!("flannel-v6.{vni}"),
     }
 }
 
@@ -95,8 +115,19 @@ pub enum Made {
 pub struct Place {
     pub networks: Vec<Cidr>,
     pub uplink: u32,
-    /// Indexes of the tunnel's devices.
+    /// Indexes of the tunnel's devices; two families may share one.
     pub tunnels: Vec<(Family, u32)>,
+    pub known: Known,
+}
+
+/// What a device has to know of peers beside their routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Nothing,
+    /// Neighbours and forwarding entries.
+    Stations,
+    /// Peers of wireguard.
+    Keys,
 }
 
 impl Place {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::cidr::{Cidr, Family};
 use super::mac::Mac;
+use super::wire::PublicKey;
 
 /// The subnets of one machine: of one family or of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,11 +34,14 @@ pub struct Lease {
     pub machine: Option<String>,
 }
 
-/// What vxlan tells of one family.
+/// What a backend tells of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TunnelEnd {
+    /// Of vxlan.
     pub vni: Option<u32>,
     pub mac: Option<Mac>,
+    /// Of wireguard.
+    pub key: Option<PublicKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,13 +149,24 @@ impl TunnelEnd {
             ),
             None => None,
         };
+        let key = match map.get("PublicKey").and_then(Value::as_str) {
+            Some(text) => {
+                let key = text.parse::<PublicKey>();
+                Some(key.map_err(|wrong| Wrong::Value(format!("{text:?} is {wrong}")))?)
+            }
+            None => None,
+        };
         Ok(TunnelEnd {
             vni: vni.and_then(|vni| u32::try_from(vni).ok()),
             mac,
+            key,
         })
     }
 
     fn write(self) -> Option<Value> {
+        if let Some(key) = self.key {
+            return Some(json!({ "PublicKey": key }));
+        }
         let (vni, mac) = (self.vni?, self.mac?);
         Some(json!({"VNI": vni, "VtepMAC": mac}))
     }
@@ -286,6 +301,21 @@ mod tests {
         assert_eq!(text(&lease), format!("{whole},\"Machine\":\"m1\"}}"));
     }
 
+    /// Written by hand: as flannel does in a network of both families.
+    const WIRED: &str = r#"{"PublicIP":"192.168.7.11","PublicIPv6":"fd01::11","BackendType":"wireguard","BackendData":{"PublicKey":"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="},"BackendV6Data":{"PublicKey":"hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo="}}"#;
+
+    #[test]
+    fn a_lease_of_wireguard_is_read_and_written_as_flannels() {
+        let key = "10.5.3.0-24&fd00:5:0:3::-64";
+        let lease = Lease::parse(key, WIRED.as_bytes()).expect("a lease");
+        let public = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=".parse().ok();
+        assert_eq!((lease.v4.key, lease.v6.key), (public, public));
+        assert_eq!(lease.to_json(), WIRED.as_bytes());
+        let ipip = r#"{"PublicIP":"192.168.7.11","PublicIPv6":null,"BackendType":"ipip"}"#;
+        let lease = Lease::parse("10.5.3.0-24", ipip.as_bytes()).expect("a lease");
+        assert_eq!(lease.to_json(), ipip.as_bytes());
+    }
+
     #[test]
     fn what_is_no_lease_says_why() {
         let cases = [
@@ -297,6 +327,10 @@ mod tests {
             (
                 r#"{"PublicIP":"10.0.0.1","BackendData":{"VtepMAC":"x"}}"#,
                 "the value is not a lease: \"x\" is not a hardware address",
+            ),
+            (
+                r#"{"PublicIP":"10.0.0.1","BackendData":{"PublicKey":"x"}}"#,
+                "the value is not a lease: \"x\" is not a key of wireguard",
             ),
         ];
         for (value, expected) in cases {
@@ -313,7 +347,7 @@ mod tests {
             let network: Cidr = "10.5.0.0/16".parse().expect("network");
             let network6: Cidr = "fd00::/48".parse().expect("network");
             let mac = Mac([mac[0] & 0xfc | 2, mac[1], mac[2], mac[3], mac[4], mac[5]]);
-            let end = TunnelEnd { vni: Some(vni), mac: Some(mac) };
+            let end = TunnelEnd { vni: Some(vni), mac: Some(mac), key: None };
             let lease = Lease {
                 subnets: Subnets {
                     v4: network.nth(24, index),

@@ -1,13 +1,14 @@
 //! The overlay network: each machine leases a subnet for its containers, and knows the way to all
 //! others. Contract and JSON are flannel's, so that both can share a network.
 //!
-//! Pure: `cidr`, `mac`, `config`, `lease`, `allocate`, `desired`, `state`, `place`,
+//! Pure: `cidr`, `mac`, `config`, `backend`, `lease`, `allocate`, `desired`, `wired`, `state`, `place`,
 //! `probe`, `rules`, `runtime`. `client`
 //! holds the machine's lease in the store, `netlink` is the only one that talks to the kernel,
 //! `service` brings both together. Nothing is ever removed because the store does not answer.
 
 pub mod allocate;
 mod answer;
+pub mod backend;
 pub mod check;
 pub mod cidr;
 pub mod client;
@@ -30,3 +31,5 @@ pub mod runtime;
 pub mod service;
 pub mod settings;
 pub mod state;
+pub mod wire;
+pub mod wired;

@@ -3,14 +3,31 @@
 use std::net::IpAddr;
 
 use super::cidr::Family;
-use super::config::{Backend, Config};
-use super::kernel::{Tunnel, Uplink};
+use super::config::{Backend, Config, Mode};
+use super::kernel::{Device, Known, Tunnel, Uplink, vxlan_name};
 use super::lease::{Lease, Subnets, TunnelEnd};
 use super::mac::Mac;
+use super::wire::Secret;
+use super::wired::Need;
 
 /// What the tunnel adds to each packet: the outer IP header, UDP, vxlan, and Ethernet's.
 const VXLAN_OVER_V4: u32 = 50;
 const VXLAN_OVER_V6: u32 = 70;
+/// The longer outer IP header, UDP, and wireguard's own: flannel's figure in either family.
+const WIREGUARD: u32 = 80;
+const IPIP: u32 = 20;
+/// flannel's.
+const IPIP_DEVICE: &str = "flannel.ipip";
+
+/// What is this machine's own.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    pub machine: &'a str,
+    /// What peers send to, where it is not an address of the uplink.
+    pub public: Option<IpAddr>,
+    /// Where wireguard is used.
+    pub key: Option<Secret>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{interface} has no {family} address, which the network needs")]
@@ -22,9 +39,8 @@ pub struct NoAddress {
 /// The lease that this machine wants, with the subnets of before.
 pub fn offer(
     config: &Config,
-    machine: &str,
+    identity: Identity<'_>,
     uplink: &Uplink,
-    public: Option<IpAddr>,
     before: Subnets,
 ) -> Result<Lease, NoAddress> {
     let mut lease = Lease {
@@ -34,69 +50,154 @@ pub fn offer(
         backend: config.backend.name().to_string(),
         v4: TunnelEnd::default(),
         v6: TunnelEnd::default(),
-        machine: Some(machine.to_string()),
+        machine: Some(identity.machine.to_string()),
     };
-    for (family, _) in config.families() {
-        let given = public.filter(|address| Family::of(*address) == family);
-        let missing = || NoAddress {
+    let (outer, need) = outer(config);
+    let mut missing = None;
+    for family in outer {
+        let given = identity
+            .public
+            .filter(|address| Family::of(*address) == family);
+        match uplink.address(family).map(|own| given.unwrap_or(own)) {
+            Some(IpAddr::V4(address)) => lease.public_v4 = Some(address),
+            Some(IpAddr::V6(address)) => lease.public_v6 = Some(address),
+            None => missing = missing.or(Some(family)),
+        }
+    }
+    let has_one = lease.public_v4.is_some() || lease.public_v6.is_some();
+    if let Some(family) = missing.filter(|_| need == Need::Each || !has_one) {
+        return Err(NoAddress {
             interface: uplink.name.clone(),
             family,
-        };
-        let own = uplink.address(family).ok_or_else(missing)?;
-        let end = match &config.backend {
-            Backend::Vxlan(vxlan) => TunnelEnd {
-                vni: Some(vxlan.vni),
-                mac: Some(Mac::of_machine(machine, vxlan.vni, family)),
-            },
-            Backend::HostGw => TunnelEnd::default(),
-        };
-        match given.unwrap_or(own) {
-            IpAddr::V4(address) => (lease.public_v4, lease.v4) = (Some(address), end),
-            IpAddr::V6(address) => (lease.public_v6, lease.v6) = (Some(address), end),
+        });
+    }
+    for (family, _) in config.families() {
+        let end = end(config, identity, family);
+        match family {
+            Family::V4 => lease.v4 = end,
+            Family::V6 => lease.v6 = end,
         }
     }
     Ok(lease)
 }
 
-/// Of packets in the overlay: what fits the uplink in every family there is.
-pub fn mtu(config: &Config, uplink: &Uplink) -> u32 {
+/// Over which families packets go between machines.
+fn outer(config: &Config) -> (Vec<Family>, Need) {
     match &config.backend {
-        Backend::HostGw => uplink.mtu,
-        Backend::Vxlan(vxlan) => {
-            let outer = vxlan.mtu.unwrap_or(uplink.mtu);
-            let most = match config.v6 {
-                Some(_) => VXLAN_OVER_V6,
-                None => VXLAN_OVER_V4,
-            };
-            outer.saturating_sub(most)
+        Backend::Wireguard(wireguard) => wireguard.outer(config),
+        _ => {
+            let families = config.families().map(|(family, _)| family);
+            (families.collect(), Need::Each)
         }
     }
 }
 
+fn end(config: &Config, identity: Identity<'_>, family: Family) -> TunnelEnd {
+    match &config.backend {
+        Backend::Vxlan(vxlan) => TunnelEnd {
+            vni: Some(vxlan.vni),
+            mac: Some(Mac::of_machine(identity.machine, vxlan.vni, family)),
+            key: None,
+        },
+        Backend::Wireguard(_) => TunnelEnd {
+            key: identity.key.map(|key| key.public()),
+            ..TunnelEnd::default()
+        },
+        Backend::HostGw | Backend::Ipip(_) => TunnelEnd::default(),
+    }
+}
+
+/// What the tunnel adds to each packet, in bytes.
+pub fn overhead(config: &Config) -> u32 {
+    match (&config.backend, config.v6) {
+        (Backend::HostGw, _) => 0,
+        (Backend::Vxlan(_), Some(_)) => VXLAN_OVER_V6,
+        (Backend::Vxlan(_), None) => VXLAN_OVER_V4,
+        (Backend::Wireguard(_), _) => WIREGUARD,
+        (Backend::Ipip(_), _) => IPIP,
+    }
+}
+
+/// Of packets in the overlay: what fits the uplink in every family there is.
+pub fn mtu(config: &Config, uplink: &Uplink) -> u32 {
+    let given = match &config.backend {
+        Backend::Vxlan(vxlan) => vxlan.mtu,
+        Backend::Wireguard(wireguard) => wireguard.mtu,
+        Backend::HostGw | Backend::Ipip(_) => None,
+    };
+    given.unwrap_or(uplink.mtu).saturating_sub(overhead(config))
+}
+
+pub fn known(config: &Config) -> Known {
+    match &config.backend {
+        Backend::Vxlan(_) => Known::Stations,
+        Backend::Wireguard(_) => Known::Keys,
+        Backend::HostGw | Backend::Ipip(_) => Known::Nothing,
+    }
+}
+
 /// The devices that the backend needs.
-pub fn tunnels(config: &Config, lease: &Lease, uplink: &Uplink) -> Vec<(Family, Tunnel)> {
-    let Backend::Vxlan(vxlan) = &config.backend else {
-        return Vec::new();
+pub fn tunnels(
+    config: &Config,
+    lease: &Lease,
+    uplink: &Uplink,
+    key: Option<Secret>,
+) -> Vec<Tunnel> {
+    let tunnel = |name: String, families: &[Family], device: Device| Tunnel {
+        name,
+        mtu: mtu(config, uplink),
+        addresses: families
+            .iter()
+            .filter_map(|family| Some(lease.subnets.of(*family)?.address()))
+            .collect(),
+        device,
     };
-    let tunnel = |family| {
-        let subnet = lease.subnets.of(family)?;
-        Some(Tunnel {
-            name: Tunnel::name(vxlan.vni, family),
-            vni: vxlan.vni,
-            port: vxlan.port,
-            local: uplink.address(family)?,
-            uplink: uplink.index,
-            mtu: mtu(config, uplink),
-            mac: lease.end(family).mac?,
-            gbp: vxlan.gbp,
-            learning: vxlan.learning,
-            address: subnet.address(),
-        })
+    let families: Vec<Family> = config.families().map(|(family, _)| family).collect();
+    let each = |device: &dyn Fn(Family) -> Option<(String, Device)>| {
+        let made = families.iter().filter_map(|family| {
+            let (name, device) = device(*family)?;
+            Some(tunnel(name, &[*family], device))
+        });
+        made.collect()
     };
-    let families = config.families().map(|(family, _)| family);
-    families
-        .filter_map(|family| Some((family, tunnel(family)?)))
-        .collect()
+    let mut tunnels: Vec<Tunnel> = match &config.backend {
+        Backend::HostGw => Vec::new(),
+        Backend::Vxlan(vxlan) => each(&|family| {
+            let device = Device::Vxlan {
+                vni: vxlan.vni,
+                port: vxlan.port,
+                local: uplink.address(family)?,
+                uplink: uplink.index,
+                mac: lease.end(family).mac?,
+                gbp: vxlan.gbp,
+                learning: vxlan.learning,
+            };
+            Some((vxlan_name(vxlan.vni, family), device))
+        }),
+        Backend::Ipip(_) => each(&|family| {
+            let device = Device::Ipip {
+                local: uplink.address(family)?,
+                uplink: uplink.index,
+            };
+            Some((IPIP_DEVICE.to_string(), device))
+        }),
+        Backend::Wireguard(wireguard) => {
+            let device = |family| {
+                let (name, port) = wireguard.device(family);
+                Some((name.to_string(), Device::Wireguard { key: key?, port }))
+            };
+            match (wireguard.mode, families.first()) {
+                (Mode::Separate, _) => each(&device),
+                (_, Some(first)) => device(*first)
+                    .map(|(name, device)| tunnel(name, &families, device))
+                    .into_iter()
+                    .collect(),
+                (_, None) => Vec::new(),
+            }
+        }
+    };
+    tunnels.retain(|tunnel| !tunnel.addresses.is_empty());
+    tunnels
 }
 
 #[cfg(test)]
@@ -144,22 +245,40 @@ mod tests {
                 r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:5::/48"}"#,
                 1430,
             ),
+            (
+                r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard"}}"#,
+                1420,
+            ),
+            (
+                r#"{"Network":"10.5.0.0/16","Backend":{"Type":"wireguard","MTU":1400}}"#,
+                1320,
+            ),
+            (
+                r#"{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}"#,
+                1480,
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(mtu(&config(text), &eth), expected, "{text}");
         }
     }
 
+    const M1: Identity<'static> = Identity {
+        machine: "m1",
+        public: None,
+        key: None,
+    };
+
     #[test]
     fn a_machine_offers_its_address_and_the_same_end_at_each_start() {
         let eth = uplink(&["192.168.0.1/24", "192.168.0.2/24"]);
-        let one = offer(&config(V4), "m1", &eth, None, NONE).expect("offer");
+        let one = offer(&config(V4), M1, &eth, NONE).expect("offer");
         assert_eq!(one.public_v4, "192.168.0.1".parse().ok());
         let public = "203.0.113.7".parse().ok();
-        let behind = offer(&config(V4), "m1", &eth, public, NONE).expect("offer");
+        let behind = offer(&config(V4), Identity { public, ..M1 }, &eth, NONE).expect("offer");
         assert_eq!(behind.public_v4, "203.0.113.7".parse().ok());
         assert_eq!(one.v4, behind.v4);
-        let error = offer(&config(DUAL), "m1", &eth, None, NONE).expect_err("no IPv6");
+        let error = offer(&config(DUAL), M1, &eth, NONE).expect_err("no IPv6");
         let text = "eth0 has no IPv6 address, which the network needs";
         assert_eq!(error.to_string(), text);
     }
@@ -173,17 +292,19 @@ mod tests {
             v6: "fd00:5:0:3::/64".parse().ok(),
         };
         let public = "203.0.113.7".parse().ok();
-        let lease = offer(&dual, "m1", &eth, public, before).expect("offer");
-        let all = tunnels(&dual, &lease, &eth);
-        let told: Vec<String> = all
+        let lease = offer(&dual, Identity { public, ..M1 }, &eth, before).expect("offer");
+        let told: Vec<String> = tunnels(&dual, &lease, &eth, None)
             .iter()
-            .map(|(_, one)| format!("{} {} {}", one.name, one.local, one.address))
+            .map(|one| match one.device {
+                Device::Vxlan { local, .. } => format!("{} {local} {:?}", one.name, one.addresses),
+                _ => one.name.clone(),
+            })
             .collect();
         assert_eq!(
             told,
             [
-                "flannel.1 192.168.0.1 10.5.3.0",
-                "flannel-v6.1 fd01::1 fd00:5:0:3::",
+                "flannel.1 192.168.0.1 [10.5.3.0]",
+                "flannel-v6.1 fd01::1 [fd00:5:0:3::]",
             ]
         );
     }

@@ -27,6 +27,9 @@ pub struct Status {
     pub devices: Vec<String>,
     /// Of packets in the overlay, in bytes.
     pub mtu: Option<u32>,
+    /// What the tunnel adds to each, in bytes.
+    #[serde(default)]
+    pub overhead: Option<u32>,
     pub lease_renewed: Option<Timestamp>,
     pub peers: Vec<Peer>,
     /// What is wrong now, by subject.
@@ -61,6 +64,9 @@ pub struct Peer {
     pub public_addresses: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<String>,
+    /// Of wireguard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     pub way: PeerWay,
     /// Why it is not reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +103,7 @@ impl Default for Status {
             uplink: None,
             devices: Vec::new(),
             mtu: None,
+            overhead: None,
             lease_renewed: None,
             peers: Vec::new(),
             problems: BTreeMap::new(),

@@ -14,18 +14,19 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::client::{Client, Held, Origin};
-use super::config::Config;
+use super::config::{Backend, Config};
 use super::desired::Own;
 use super::figures::Figures;
 use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
 use super::lease::{Lease, Subnets};
-use super::place;
+use super::place::{self, Identity};
 use super::probe::{PORT, Responder};
 use super::record::Record;
 use super::report::{Report, State};
 use super::rules;
 use super::runtime::Told;
 use super::settings::Settings;
+use super::wire::{self, Secret};
 use super::{cidr::Family, notify};
 use crate::apply::write::write;
 use crate::names::settings as names;
@@ -92,6 +93,8 @@ pub struct Service<S, K, R> {
     /// The generation of all rules right after ours were loaded, and ours.
     pub rules: Option<(u32, String)>,
     pub figures: Figures,
+    /// This machine's of wireguard, once it has needed one.
+    pub key: Option<Secret>,
 }
 
 /// The network as this machine takes part in it.
@@ -102,7 +105,7 @@ pub(super) struct Joined {
     pub(super) uplink: Uplink,
     pub(super) held: Held,
     pub(super) own: Own,
-    pub(super) tunnels: Vec<(Family, Tunnel)>,
+    pub(super) tunnels: Vec<Tunnel>,
     pub(super) place: Place,
     /// Where peers' checks are answered.
     pub(super) doors: Vec<UdpSocket>,
@@ -181,9 +184,17 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         })
     }
 
-    fn offer(&self, config: &Config, uplink: &Uplink, before: Subnets) -> Result<Lease> {
-        let public = self.settings.public_address;
-        Ok(place::offer(config, &self.machine, uplink, public, before)?)
+    fn offer(&mut self, config: &Config, uplink: &Uplink, before: Subnets) -> Result<Lease> {
+        if self.key.is_none() && matches!(config.backend, Backend::Wireguard(_)) {
+            let key = wire::load_or_make(&self.root);
+            self.key = Some(key.context("this machine's key of wireguard")?);
+        }
+        let identity = Identity {
+            machine: &self.machine,
+            public: self.settings.public_address,
+            key: self.key,
+        };
+        Ok(place::offer(config, identity, uplink, before)?)
     }
 
     async fn try_join(&mut self) -> Result<Joined> {
@@ -202,8 +213,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let held = acquired.context("leasing a subnet")?;
         self.tell_origin(&held);
         let place = self.set_up(&config, &uplink, &held.lease)?;
-        let tunnels = place::tunnels(&config, &held.lease, &uplink);
-        let devices: Vec<String> = tunnels.iter().map(|(_, one)| one.name.clone()).collect();
+        let tunnels = place::tunnels(&config, &held.lease, &uplink, self.key);
+        let devices: Vec<String> = tunnels.iter().map(|one| one.name.clone()).collect();
         self.remove_devices(record.as_ref(), &devices)?;
         self.remember(&config_text, held.lease.subnets, devices);
         let snapshot = self.client.snapshot().await?;
@@ -282,22 +293,24 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             networks: config.networks(),
             uplink: uplink.index,
             tunnels: Vec::new(),
+            known: place::known(config),
         };
-        for (family, tunnel) in place::tunnels(config, lease, uplink) {
+        for tunnel in place::tunnels(config, lease, uplink, self.key) {
             let index = self.make_tunnel(&tunnel)?;
-            place.tunnels.push((family, index));
+            let families = tunnel.families();
+            place.tunnels.extend(families.map(|family| (family, index)));
         }
         Ok(place)
     }
 
     /// Without them only `strake overlay check` of others finds this machine silent.
-    async fn open_doors(&mut self, tunnels: &[(Family, Tunnel)]) -> Vec<UdpSocket> {
+    async fn open_doors(&mut self, tunnels: &[Tunnel]) -> Vec<UdpSocket> {
         let mut doors = Vec::new();
         let mut problem = None;
-        for (_, tunnel) in tunnels {
-            match UdpSocket::bind((tunnel.address, PORT)).await {
+        for address in tunnels.iter().flat_map(|tunnel| &tunnel.addresses) {
+            match UdpSocket::bind((*address, PORT)).await {
                 Ok(door) => doors.push(door),
-                Err(error) => problem = Some(format!("{}:{PORT}: {error}", tunnel.address)),
+                Err(error) => problem = Some(format!("{address}:{PORT}: {error}")),
             }
         }
         self.report.problem("answering checks", problem);
@@ -386,8 +399,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         status.uplink = Some(uplink.name.clone());
         status.mtu = Some(told.mtu);
         status.public_addresses = public_addresses(lease);
-        let tunnels = place::tunnels(config, lease, uplink);
-        status.devices = tunnels.into_iter().map(|(_, one)| one.name).collect();
+        let tunnels = place::tunnels(config, lease, uplink, self.key);
+        status.devices = tunnels.into_iter().map(|one| one.name).collect();
+        status.overhead = Some(place::overhead(config));
         let before = self.told.replace(told);
         Ok(before.is_some_and(|before| Some(&before) != self.told.as_ref()))
     }

@@ -11,6 +11,7 @@ pub(crate) struct Model {
     pub(crate) routes: Vec<Route>,
     pub(crate) neighbours: BTreeMap<IpAddr, Mac>,
     pub(crate) forwardings: BTreeMap<(Mac, Family), IpAddr>,
+    pub(crate) peers: BTreeMap<(Family, PublicKey), Peer>,
 }
 
 impl Model {
@@ -28,11 +29,30 @@ impl Model {
             forwardings: forwardings
                 .map(|((mac, _), to)| Forwarding { mac: *mac, to: *to })
                 .collect(),
+            peers: self.peers.values().copied().collect(),
         }
+    }
+
+    /// Like the real one: what a peer is allowed, no other of its device is.
+    fn put_peer(&mut self, one: &Peer) {
+        for other in self.peers.values_mut() {
+            if other.device == one.device {
+                let lost = |own: &mut Option<Cidr>, taken: Option<Cidr>| {
+                    *own = own.filter(|own| Some(*own) != taken);
+                };
+                lost(&mut other.allowed.v4, one.allowed.v4);
+                lost(&mut other.allowed.v6, one.allowed.v6);
+            }
+        }
+        self.peers.insert((one.device, one.key), *one);
     }
 
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
+            Change::PutPeer(one) => self.put_peer(one),
+            Change::RemovePeer(one) => {
+                self.peers.remove(&(one.device, one.key));
+            }
             Change::PutNeighbour(one) => {
                 self.neighbours.insert(one.address, one.mac);
             }
@@ -77,11 +97,40 @@ fn route(to: u8, via: u8) -> Route {
     }
 }
 
+fn peer(key: u8, at: u8, allowed: u8) -> Peer {
+    Peer {
+        device: Family::V4,
+        key: PublicKey([key; 32]),
+        endpoint: Some((ip(at), 51820).into()),
+        allowed: Subnets {
+            v4: Some(cidr(allowed)),
+            v6: None,
+        },
+        surplus: usize::from(at == 5),
+        keepalive: 0,
+        preshared: None,
+    }
+}
+
+fn any_peers() -> impl Strategy<Value = BTreeSet<Peer>> {
+    let all = prop::collection::btree_map(0u8..6, (0u8..6, 0u8..6), 0..6);
+    all.prop_map(|all| {
+        let mut seen = BTreeSet::new();
+        let peers = all
+            .into_iter()
+            .map(|(key, (at, allowed))| peer(key, at, allowed));
+        // No two of a device are allowed one subnet, whoever asks for it.
+        peers.filter(|peer| seen.insert(peer.allowed)).collect()
+    })
+}
+
 fn any_state() -> impl Strategy<Value = State> {
     let neighbours = prop::collection::btree_map(0u8..6, 0u8..6, 0..6);
     let forwardings = prop::collection::btree_map(0u8..6, 0u8..6, 0..6);
     let routes = prop::collection::btree_set((0u8..5, 0u8..4), 0..8);
-    (neighbours, forwardings, routes).prop_map(|(neighbours, forwardings, routes)| State {
+    let all = (neighbours, forwardings, routes, any_peers());
+    all.prop_map(|(neighbours, forwardings, routes, peers)| State {
+        peers,
         neighbours: neighbours
             .into_iter()
             .map(|(address, to)| Neighbour {
@@ -116,6 +165,11 @@ fn model_of(state: &State) -> Model {
         forwardings: forwardings
             .map(|one| ((one.mac, Family::of(one.to)), one.to))
             .collect(),
+        peers: state
+            .peers
+            .iter()
+            .map(|one| ((one.device, one.key), *one))
+            .collect(),
     }
 }
 
@@ -133,6 +187,7 @@ fn a_peer_is_known_before_its_route_and_forgotten_after_it() {
             to: ip(9),
         }]
         .into(),
+        peers: BTreeSet::new(),
     };
     let told = |from: &State, to: &State| -> Vec<String> {
         changes(from, to).iter().map(Change::to_string).collect()
@@ -155,6 +210,37 @@ fn a_peer_is_known_before_its_route_and_forgotten_after_it() {
         ]
     );
     assert_eq!(told(&peer, &peer), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_that_changes_hands_its_subnet_over_without_a_gap() {
+    let of = |key| State {
+        routes: [Route {
+            gateway: IpAddr::from([0; 4]),
+            ..route(1, 1)
+        }]
+        .into(),
+        peers: [peer(key, 1, 1)].into(),
+        ..State::default()
+    };
+    let told: Vec<String> = changes(&of(1), &of(2))
+        .iter()
+        .map(Change::to_string)
+        .collect();
+    let name = |key| PublicKey([key; 32]).to_string();
+    let expected = [
+        format!("put peer {} for 10.5.1.0/24 at 192.168.0.1:51820", name(2)),
+        format!(
+            "remove peer {} for 10.5.1.0/24 at 192.168.0.1:51820",
+            name(1)
+        ),
+    ];
+    assert_eq!(told, expected);
+    let first = &changes(&State::default(), &of(1))[..];
+    assert!(
+        matches!(first, [Change::PutPeer(_), Change::PutRoute(_)]),
+        "{first:?}"
+    );
 }
 
 #[test]

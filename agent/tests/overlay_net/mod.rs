@@ -116,17 +116,23 @@ impl Net {
             service: None,
             ttl: 3600,
         };
+        node.must("link set lo up");
+        self.plug(&node);
+        node
+    }
+
+    /// A cable to the switch, and addresses at its end.
+    pub(crate) fn plug(&self, node: &Node) {
+        let number = node.number;
         let port = format!("p{number}");
         must(&format!(
             "link add {port} type veth peer name eth0 netns {}",
             node.name
         ));
         must(&format!("link set {port} master br0 up"));
-        node.must("link set lo up");
         node.must("link set eth0 up");
         node.must(&format!("address add {}/24 dev eth0", node.address()));
         node.must(&format!("address add fd77::{number}/64 dev eth0 nodad"));
-        node
     }
 
     pub(crate) async fn leases(&self) -> Vec<Entry> {

@@ -5,6 +5,17 @@ use super::view::View;
 use crate::config::Overlay;
 use crate::problem::{Level, Rule};
 
+const BACKENDS: [&str; 4] = ["vxlan", "host-gw", "wireguard", "ipip"];
+/// Keys that only some backends have.
+const OF_BACKENDS: [(&str, &[&str]); 6] = [
+    ("vni", &["vxlan"]),
+    ("port", &["vxlan", "wireguard"]),
+    ("mtu", &["vxlan", "wireguard"]),
+    ("direct_routing", &["vxlan", "ipip"]),
+    ("mode", &["wireguard"]),
+    ("keepalive", &["wireguard"]),
+];
+
 pub(super) fn read(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) -> Overlay {
     let Some(view) = strake.map("overlay") else {
         return Overlay::default();
@@ -19,6 +30,8 @@ pub(super) fn read(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) ->
         port: number(view, "port"),
         mtu: number(view, "mtu"),
         direct_routing: view.flag("direct_routing"),
+        mode: view.string("mode"),
+        keepalive: number(view, "keepalive"),
         masquerade: view.flag("masquerade"),
         interface: view.string("interface"),
         prefix: view.string("prefix"),
@@ -29,13 +42,18 @@ pub(super) fn read(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) ->
     ] {
         fitting(view, network, subnet, (path, &mut *out));
     }
-    if overlay.backend.as_deref() == Some("host-gw") {
-        for name in ["vni", "port", "mtu", "direct_routing"] {
-            if let Some(node) = view.get(name) {
-                let message = format!("\"{name}\" is vxlan's and counts for nothing with host-gw");
-                let rule = (Level::Warning, Rule::InvalidValue);
-                out.add(rule, &node.span, &path.key(name), &message);
-            }
+    // Where none is named here, another layer may have it.
+    let named = overlay.backend.as_deref();
+    let backend = BACKENDS.into_iter().find(|backend| named == Some(backend));
+    for (name, whose) in OF_BACKENDS {
+        let Some(backend) = backend.filter(|backend| !whose.contains(backend)) else {
+            continue;
+        };
+        if let Some(node) = view.get(name) {
+            let whose = whose.join(" and ");
+            let message = format!("\"{name}\" is {whose}'s and counts for nothing with {backend}");
+            let rule = (Level::Warning, Rule::InvalidValue);
+            out.add(rule, &node.span, &path.key(name), &message);
         }
     }
     overlay

@@ -86,6 +86,8 @@ pub struct Overlay {
     pub port: Option<u16>,
     pub mtu: Option<u32>,
     pub direct_routing: Option<bool>,
+    pub mode: Option<String>,
+    pub keepalive: Option<u16>,
     pub masquerade: Option<bool>,
     pub interface: Option<String>,
     pub prefix: Option<String>,

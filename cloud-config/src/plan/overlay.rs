@@ -46,11 +46,22 @@ fn network(overlay: &Overlay) -> Value {
     let mut backend = Map::new();
     let kind = overlay.backend.as_deref().unwrap_or("vxlan");
     backend.insert("Type".into(), json!(kind));
-    if kind == "vxlan" {
-        put(&mut backend, "VNI", &overlay.vni);
-        put(&mut backend, "Port", &overlay.port);
-        put(&mut backend, "MTU", &overlay.mtu);
-        put(&mut backend, "DirectRouting", &overlay.direct_routing);
+    match kind {
+        "vxlan" => {
+            put(&mut backend, "VNI", &overlay.vni);
+            put(&mut backend, "Port", &overlay.port);
+            put(&mut backend, "MTU", &overlay.mtu);
+            put(&mut backend, "DirectRouting", &overlay.direct_routing);
+        }
+        "wireguard" => {
+            put(&mut backend, "ListenPort", &overlay.port);
+            put(&mut backend, "MTU", &overlay.mtu);
+            put(&mut backend, "Mode", &overlay.mode);
+            let keepalive = &overlay.keepalive;
+            put(&mut backend, "PersistentKeepaliveInterval", keepalive);
+        }
+        "ipip" => put(&mut backend, "DirectRouting", &overlay.direct_routing),
+        _ => {}
     }
     value.insert("Backend".into(), Value::Object(backend));
     Value::Object(value)

@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 18] = [
+pub const SCENARIOS: [&Scenario; 19] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -59,6 +59,7 @@ pub const SCENARIOS: [&Scenario; 18] = [
     &cluster::SCENARIO,
     &cluster::FAULTS,
     &cluster::OVERLAY,
+    &cluster::OVERLAY_WIREGUARD,
     &cluster::ROLLING,
     &cluster::REBOOTS,
     &power::SCENARIO,

@@ -11,20 +11,12 @@ use crate::overlay::cidr::Family;
 use crate::overlay::report::{PeerWay, Status};
 use crate::root::Root;
 
-/// What vxlan adds to each packet, by the family of the uplink's addresses.
-fn overhead(family: Family) -> usize {
-    match family {
-        Family::V4 => 50,
-        Family::V6 => 70,
-    }
-}
-
 pub(super) fn run(root: &Root, output: Output) -> Result<Exit> {
     let Some(status) = load(root)? else {
         return Ok(Exit::NothingToDo);
     };
-    if status.backend.as_deref() != Some("vxlan") {
-        eprintln!("strake: only the backend vxlan can be checked");
+    if status.devices.is_empty() {
+        eprintln!("strake: without a tunnel (backend host-gw) there is nothing to check");
         return Ok(Exit::NothingToDo);
     }
     let tasks = tokio::task::LocalSet::new();
@@ -48,7 +40,7 @@ async fn findings(status: &Status) -> Result<Vec<Finding>> {
         let side = Side {
             own: own.address(),
             mtu: mtu as usize,
-            overhead: overhead(family),
+            overhead: status.overhead.unwrap_or_default() as usize,
         };
         let reached = status
             .peers

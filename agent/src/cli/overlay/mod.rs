@@ -1,6 +1,7 @@
 //! `strake overlay ...`
 
 mod check;
+mod peers;
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::overlay::client::Client;
 use crate::overlay::config::Config;
 use crate::overlay::figures::Figures;
 use crate::overlay::kernel::{Counters, Kernel};
-use crate::overlay::netlink::Netlink;
+use crate::overlay::netlink::{Connection, Netlink};
 use crate::overlay::report::{Report, Status};
 use crate::overlay::restart::{Nobody, Systemd};
 use crate::overlay::service::{Pace, Runtimes, Service};
@@ -26,6 +27,7 @@ use crate::root::Root;
 use crate::scheduler::facts::machine_id;
 use crate::scheduler::service::{address_towards_cluster, until_certified, until_renewed};
 use crate::store::etcd::Etcd;
+use crate::update::clock;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -117,6 +119,7 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()>
         told: None,
         rules: None,
         figures: Figures::new(&registry),
+        key: None,
         root,
         settings,
     };
@@ -185,6 +188,8 @@ struct Shown {
     status: Status,
     /// By device.
     counters: Vec<(String, Counters)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wireguard: Vec<Connection>,
 }
 
 /// Nothing where the service has told nothing, which is said.
@@ -203,15 +208,24 @@ fn status(root: &Root, output: Output) -> Result<Exit> {
         return Ok(Exit::NothingToDo);
     };
     let mut counters = Vec::new();
+    let mut wireguard = Vec::new();
     // Without them the rest is worth showing.
     if let Ok(mut netlink) = Netlink::open() {
         for device in &status.devices {
             if let Ok(Some(found)) = netlink.counters(device) {
                 counters.push((device.clone(), found));
             }
+            if status.backend.as_deref() == Some("wireguard") {
+                let found = netlink.connections(device);
+                wireguard.extend(found.unwrap_or_default());
+            }
         }
     }
-    let shown = Shown { status, counters };
+    let shown = Shown {
+        status,
+        counters,
+        wireguard,
+    };
     output.print(&shown, || table(&shown))?;
     Ok(Exit::Done)
 }
@@ -268,23 +282,7 @@ fn table(shown: &Shown) -> String {
         .collect();
     let mut text = columns(&rows);
     if !status.peers.is_empty() {
-        let head = ["SUBNET", "ADDRESS", "WAY", "MACHINE"].map(str::to_string);
-        let mut peers = vec![head.to_vec()];
-        peers.extend(status.peers.iter().map(|peer| {
-            let way = match &peer.why {
-                Some(why) => format!("{}: {why}", peer.way.word()),
-                None => peer.way.word().to_string(),
-            };
-            let machine = peer.machine.clone().unwrap_or_else(dash);
-            let short = machine.get(..8).unwrap_or(&machine).to_string();
-            vec![
-                peer.subnet.clone(),
-                joined(&peer.public_addresses),
-                way,
-                short,
-            ]
-        }));
-        text += &format!("\n{}", columns(&peers));
+        text += &format!("\n{}", peers::table(status, &shown.wireguard, clock()));
     }
     text
 }

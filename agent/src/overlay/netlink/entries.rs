@@ -136,9 +136,17 @@ pub(super) fn other_route(message: &Message, place: &Place) -> Option<Cidr> {
 pub(super) fn route_message(route: &Route, place: &Place) -> Option<RouteMessage> {
     let family = route.destination.family();
     let (interface, flags) = match route.way {
+        // The device itself knows where to.
+        Way::Tunnel if route.gateway.is_unspecified() => {
+            (place.tunnel(family)?, RouteFlags::empty())
+        }
         Way::Tunnel => (place.tunnel(family)?, RouteFlags::Onlink),
         Way::Uplink => (place.uplink, RouteFlags::empty()),
         Way::Elsewhere(index) => (index, RouteFlags::empty()),
+    };
+    let scope = match route.gateway.is_unspecified() && family == Family::V4 {
+        true => RouteScope::Link,
+        false => RouteScope::Universe,
     };
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
@@ -146,7 +154,7 @@ pub(super) fn route_message(route: &Route, place: &Place) -> Option<RouteMessage
         destination_prefix_length: route.destination.length(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Other(PROTOCOL),
-        scope: RouteScope::Universe,
+        scope,
         kind: RouteType::Unicast,
         flags,
         ..RouteHeader::default()

@@ -1,22 +1,19 @@
-//! Interfaces: the one that carries the tunnel, and the tunnel's own device.
+//! Interfaces: found, counted, removed; and the one that carries the tunnel.
 
 use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope,
 };
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::RouteAttribute;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 
 use super::Netlink;
-use super::entries::{address_family, all_routes};
+use super::entries::all_routes;
 use crate::overlay::cidr::{Cidr, Family};
-use crate::overlay::kernel::{Choice, Counters, Error, Made, Tunnel, Uplink};
+use crate::overlay::kernel::{Choice, Counters, Error, Uplink};
 
 fn get(attribute: Option<LinkAttribute>, index: u32) -> Message {
     let mut message = LinkMessage::default();
@@ -34,9 +31,13 @@ fn find(netlink: &mut Netlink, asked: Message, name: &str) -> Result<Option<Link
     })
 }
 
-fn by_name(netlink: &mut Netlink, name: &str) -> Result<Option<LinkMessage>, Error> {
+pub(super) fn by_name(netlink: &mut Netlink, name: &str) -> Result<Option<LinkMessage>, Error> {
     let asked = get(Some(LinkAttribute::IfName(name.to_string())), 0);
     find(netlink, asked, name)
+}
+
+pub(super) fn index(netlink: &mut Netlink, name: &str) -> Result<Option<u32>, Error> {
+    Ok(by_name(netlink, name)?.map(|link| link.header.index))
 }
 
 fn by_index(netlink: &mut Netlink, index: u32) -> Result<Option<LinkMessage>, Error> {
@@ -45,15 +46,15 @@ fn by_index(netlink: &mut Netlink, index: u32) -> Result<Option<LinkMessage>, Er
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy)]
-struct Address {
-    interface: u32,
-    address: IpAddr,
-    length: u8,
-    scope: AddressScope,
+pub(super) struct Address {
+    pub(super) interface: u32,
+    pub(super) address: IpAddr,
+    pub(super) length: u8,
+    pub(super) scope: AddressScope,
     flags: AddressHeaderFlags,
 }
 
-fn addresses(netlink: &mut Netlink) -> Result<Vec<Address>, Error> {
+pub(super) fn addresses(netlink: &mut Netlink) -> Result<Vec<Address>, Error> {
     let all = netlink.dump("addresses", &Message::GetAddress(AddressMessage::default()))?;
     Ok(all.iter().filter_map(address).collect())
 }
@@ -177,158 +178,7 @@ fn default_interface(netlink: &mut Netlink) -> Result<Option<u32>, Error> {
     Ok(None)
 }
 
-/// What can only be said when a device is made.
-fn agrees(link: &LinkMessage, tunnel: &Tunnel) -> bool {
-    let mut infos = link.attributes.iter().filter_map(|one| match one {
-        LinkAttribute::LinkInfo(infos) => Some(infos),
-        _ => None,
-    });
-    let settings = infos
-        .next()
-        .into_iter()
-        .flatten()
-        .find_map(|one| match one {
-            LinkInfo::Data(InfoData::Vxlan(settings)) => Some(settings),
-            _ => None,
-        });
-    let Some(settings) = settings else {
-        return false;
-    };
-    let has = |wanted: &InfoVxlan| settings.contains(wanted);
-    has(&InfoVxlan::Id(tunnel.vni))
-        && has(&InfoVxlan::Port(tunnel.port))
-        && has(&InfoVxlan::Link(tunnel.uplink))
-        && has(&local(tunnel.local))
-        && has(&InfoVxlan::Learning(tunnel.learning))
-        && has(&InfoVxlan::Gbp) == tunnel.gbp
-}
-
-fn local(address: IpAddr) -> InfoVxlan {
-    match address {
-        IpAddr::V4(address) => InfoVxlan::Local(address),
-        IpAddr::V6(address) => InfoVxlan::Local6(address),
-    }
-}
-
-fn creation(tunnel: &Tunnel) -> Message {
-    let mut settings = vec![
-        InfoVxlan::Id(tunnel.vni),
-        InfoVxlan::Link(tunnel.uplink),
-        local(tunnel.local),
-        InfoVxlan::Learning(tunnel.learning),
-        InfoVxlan::Port(tunnel.port),
-    ];
-    if tunnel.gbp {
-        settings.push(InfoVxlan::Gbp);
-    }
-    let mut message = LinkMessage::default();
-    message.attributes = vec![
-        LinkAttribute::IfName(tunnel.name.clone()),
-        LinkAttribute::Address(tunnel.mac.0.to_vec()),
-        LinkAttribute::Mtu(tunnel.mtu),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Vxlan),
-            LinkInfo::Data(InfoData::Vxlan(settings)),
-        ]),
-    ];
-    Message::NewLink(message)
-}
-
-pub(super) fn make_tunnel(netlink: &mut Netlink, tunnel: &Tunnel) -> Result<(u32, Made), Error> {
-    let name = &tunnel.name;
-    let failed = |doing: &str| {
-        let doing = format!("{doing} {name}");
-        move |error| Error::new(doing, error)
-    };
-    let mut made = Made::Kept;
-    let mut found = by_name(netlink, name)?;
-    if let Some(link) = found.take_if(|link| !agrees(link, tunnel)) {
-        made = Made::Recreated;
-        delete(netlink, link.header.index).map_err(failed("remove"))?;
-    }
-    if found.is_none() {
-        if made == Made::Kept {
-            made = Made::Created;
-        }
-        let flags = NLM_F_CREATE | NLM_F_EXCL;
-        let done = netlink.socket.request(creation(tunnel), flags);
-        done.map_err(failed("make"))?;
-        // Peers do not advertise routers; a container that does is not to be heard.
-        let setting = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
-        match std::fs::write(setting, "0") {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("set accept_ra of")(error));
-            }
-            _ => {}
-        }
-        found = by_name(netlink, name)?;
-    }
-    let missing = || Error::new(format!("find {name}"), io::ErrorKind::NotFound.into());
-    let link = found.ok_or_else(missing)?;
-    let index = link.header.index;
-    let mac = LinkAttribute::Address(tunnel.mac.0.to_vec());
-    let mtu = LinkAttribute::Mtu(tunnel.mtu);
-    let is_right = link.attributes.contains(&mac)
-        && link.attributes.contains(&mtu)
-        && link.header.flags.contains(LinkFlags::Up);
-    if !is_right {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        message.attributes = vec![mac, mtu];
-        let done = netlink.socket.request(Message::SetLink(message), 0);
-        done.map_err(failed("set up"))?;
-    }
-    let moved = set_address(netlink, index, tunnel.address)?;
-    if made == Made::Kept && (!is_right || moved) {
-        made = Made::Adapted;
-    }
-    Ok((index, made))
-}
-
-/// The device has this address and no other of the family; whether it was not so already.
-fn set_address(netlink: &mut Netlink, index: u32, wanted: IpAddr) -> Result<bool, Error> {
-    let family = Family::of(wanted);
-    let all = addresses(netlink)?;
-    let of_device = all
-        .iter()
-        .filter(|one| one.interface == index && Family::of(one.address) == family);
-    let global = of_device.filter(|one| one.scope != AddressScope::Link);
-    let is_right = |one: &&Address| one.address == wanted && one.length == family.bits();
-    let (right, wrong): (Vec<&Address>, Vec<&Address>) = global.partition(is_right);
-    for one in &wrong {
-        let message = address_message(index, one.address, one.length);
-        let done = netlink.socket.request(Message::DelAddress(message), 0);
-        done.map_err(|error| Error::new(format!("remove address {}", one.address), error))?;
-    }
-    if right.is_empty() {
-        let message = address_message(index, wanted, family.bits());
-        let flags = NLM_F_CREATE | NLM_F_REPLACE;
-        let done = netlink.socket.request(Message::NewAddress(message), flags);
-        done.map_err(|error| Error::new(format!("give address {wanted}"), error))?;
-    }
-    Ok(right.is_empty() || !wrong.is_empty())
-}
-
-fn address_message(index: u32, address: IpAddr, length: u8) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = address_family(Family::of(address));
-    message.header.prefix_len = length;
-    message.header.index = index;
-    message.attributes = vec![
-        AddressAttribute::Local(address),
-        AddressAttribute::Address(address),
-    ];
-    if address.is_ipv6() {
-        // Nobody else can have it, and nobody would answer.
-        let flags = AddressAttribute::Flags(AddressFlags::Nodad);
-        message.attributes.push(flags);
-    }
-    message
-}
-
-fn delete(netlink: &mut Netlink, index: u32) -> io::Result<()> {
+pub(super) fn delete(netlink: &mut Netlink, index: u32) -> io::Result<()> {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message.header.interface_family = AddressFamily::Unspec;

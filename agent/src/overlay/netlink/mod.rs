@@ -1,31 +1,61 @@
-//! The kernel itself, over route netlink. Blocking: each call takes microseconds, and the kernel
+//! The kernel itself, over route netlink and, for wireguard, generic netlink. Blocking: each call takes microseconds, and the kernel
 //! has done its work when it returns.
 
+mod connection;
 mod entries;
+mod generic;
 mod link;
 mod rules;
 mod socket;
+mod tunnel;
+mod wire;
 
+use std::collections::BTreeSet;
 use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+pub use self::connection::Connection;
 use self::socket::{Socket, is_absent};
+use self::wire::Wire;
 use super::cidr::{Cidr, Family};
-use super::kernel::{Choice, Counters, Error, Kernel, Made, Place, Tunnel, Uplink};
-use super::state::{Change, State};
+use super::kernel::{Choice, Counters, Error, Kernel, Known, Made, Place, Tunnel, Uplink};
+use super::state::{Change, Peer, State};
+use crate::update::clock;
 
 #[derive(Debug)]
 pub struct Netlink {
-    socket: Socket,
+    socket: Socket<Message>,
+    /// Opened when it is needed: without a device of its kind the kernel may not know wireguard.
+    wire: Option<Wire>,
 }
 
 impl Netlink {
     pub fn open() -> Result<Netlink, Error> {
-        let socket = Socket::open();
+        let socket = Socket::open(NETLINK_ROUTE);
         let socket = socket.map_err(|error| Error::new("open a netlink socket", error))?;
-        Ok(Netlink { socket })
+        Ok(Netlink { socket, wire: None })
+    }
+
+    fn wire(&mut self) -> Result<&mut Wire, Error> {
+        let wire = match self.wire.take() {
+            Some(wire) => wire,
+            None => Wire::open().map_err(|error| Error::new("find wireguard", error))?,
+        };
+        Ok(self.wire.insert(wire))
+    }
+
+    /// What goes on with the peers of a device of wireguard.
+    pub fn connections(&mut self, device: &str) -> Result<Vec<Connection>, Error> {
+        let Some(index) = link::index(self, device)? else {
+            return Ok(Vec::new());
+        };
+        let seen = self.wire()?.device(index)?;
+        let peers = seen.peers.iter();
+        Ok(peers.map(|peer| Connection::new(device, peer)).collect())
     }
 
     fn dump(&mut self, what: &str, message: &Message) -> Result<Vec<Message>, Error> {
@@ -40,7 +70,7 @@ impl Kernel for Netlink {
     }
 
     fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<(u32, Made), Error> {
-        link::make_tunnel(self, tunnel)
+        tunnel::make_tunnel(self, tunnel)
     }
 
     fn remove_tunnel(&mut self, name: &str) -> Result<bool, Error> {
@@ -57,7 +87,14 @@ impl Kernel for Netlink {
                 .routes
                 .extend(routes.filter_map(|one| entries::own_route(one, place)));
         }
-        for (family, index) in &place.tunnels {
+        if place.known == Known::Keys {
+            state.peers = self.peers(place)?;
+        }
+        let stations = match place.known {
+            Known::Stations => place.tunnels.as_slice(),
+            Known::Keys | Known::Nothing => &[],
+        };
+        for (family, index) in stations {
             let known = self.dump("neighbours", &entries::all_neighbours(*family, *index))?;
             let known = known.iter();
             state
@@ -79,8 +116,11 @@ impl Kernel for Netlink {
     ) -> Result<Vec<(Change, io::Error)>, Error> {
         let mut asked = Vec::with_capacity(changes.len());
         let mut requests = Vec::with_capacity(changes.len());
-        let mut failed = Vec::new();
-        for change in changes {
+        // Peers are known before their routes, and forgotten after.
+        let mut failed = self.put_peers(place, changes)?;
+        let is_peer =
+            |change: &&Change| matches!(change, Change::PutPeer(_) | Change::RemovePeer(_));
+        for change in changes.iter().filter(|change| !is_peer(change)) {
             match request(place, change) {
                 Some(request) => {
                     asked.push(*change);
@@ -102,6 +142,7 @@ impl Kernel for Netlink {
                 Err(error) => failed.push((change, error)),
             }
         }
+        failed.extend(self.remove_peers(place, changes)?);
         Ok(failed)
     }
 
@@ -129,10 +170,74 @@ impl Kernel for Netlink {
     }
 }
 
+/// Peers with the index of their device.
+fn in_devices<'a>(
+    place: &'a Place,
+    changes: &'a [Change],
+    pick: impl Fn(&Change) -> Option<Peer> + 'a,
+) -> Vec<(Change, u32, Peer)> {
+    let all = changes.iter().filter_map(move |change| {
+        let peer = pick(change)?;
+        Some((*change, place.tunnel(peer.device)?, peer))
+    });
+    all.collect()
+}
+
+impl Netlink {
+    /// Of each device once, by the first family that it carries.
+    fn peers(&mut self, place: &Place) -> Result<BTreeSet<Peer>, Error> {
+        let mut peers = BTreeSet::new();
+        let mut seen = Vec::new();
+        let now = clock().unix();
+        for (family, index) in &place.tunnels {
+            if !seen.contains(index) {
+                seen.push(*index);
+                let wire = self.wire()?;
+                let device = wire.device(*index)?;
+                let known = device.peers.iter();
+                peers.extend(known.map(|peer| wire.state_of(*index, *family, peer, now)));
+            }
+        }
+        Ok(peers)
+    }
+
+    fn put_peers(
+        &mut self,
+        place: &Place,
+        changes: &[Change],
+    ) -> Result<Vec<(Change, io::Error)>, Error> {
+        let put = in_devices(place, changes, |change| match change {
+            Change::PutPeer(peer) => Some(*peer),
+            _ => None,
+        });
+        match put.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.wire()?.put(&put),
+        }
+    }
+
+    fn remove_peers(
+        &mut self,
+        place: &Place,
+        changes: &[Change],
+    ) -> Result<Vec<(Change, io::Error)>, Error> {
+        let old = in_devices(place, changes, |change| match change {
+            Change::RemovePeer(peer) => Some(*peer),
+            _ => None,
+        });
+        match old.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.wire()?.remove(&old),
+        }
+    }
+}
+
 fn request(place: &Place, change: &Change) -> Option<(Message, u16)> {
     let replace = NLM_F_CREATE | NLM_F_REPLACE;
     let tunnel = place.tunnel(change.family());
     Some(match change {
+        // Of generic netlink.
+        Change::PutPeer(_) | Change::RemovePeer(_) => return None,
         Change::PutNeighbour(one) => {
             let message = entries::neighbour_message(one, tunnel?);
             (Message::NewNeighbour(message), replace)

@@ -1,17 +1,16 @@
-//! A route netlink socket. Requests go out many to a datagram: the kernel has done all of them and
+//! A netlink socket: of routes, or of generic netlink. Requests go out many to a datagram: the kernel has done all of them and
 //! queued its answers when the call that sends them returns.
 //!
 //! The crate `rtnetlink` sends a datagram per request and waits for each answer; its message types
 //! are used here, its connection is not.
 
 use std::io;
+use std::marker::PhantomData;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
-    NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket as Raw, SocketAddr};
 
 /// Requests to a datagram: their answers fit the smallest receive buffer.
@@ -23,15 +22,16 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct Socket<M> {
     raw: Raw,
     sequence: u32,
     buffer: Vec<u8>,
+    messages: PhantomData<M>,
 }
 
-impl Socket {
-    pub(super) fn open() -> io::Result<Socket> {
-        let mut raw = Raw::new(NETLINK_ROUTE)?;
+impl<M: NetlinkSerializable + NetlinkDeserializable + Clone> Socket<M> {
+    pub(super) fn open(protocol: isize) -> io::Result<Socket<M>> {
+        let mut raw = Raw::new(protocol)?;
         raw.bind_auto()?;
         raw.connect(&SocketAddr::new(0, 0))?;
         // Without the request copied into each answer.
@@ -42,12 +42,14 @@ impl Socket {
             raw,
             sequence: 0,
             buffer: Vec::with_capacity(BUFFER),
+            messages: PhantomData,
         })
     }
 
-    fn put(&mut self, bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) -> u32 {
+    fn put(&mut self, bytes: &mut Vec<u8>, message: M, flags: u16) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message);
+        let payload = NetlinkPayload::InnerMessage(message);
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
         message.header.flags = flags;
         message.header.sequence_number = self.sequence;
         message.finalize();
@@ -59,10 +61,7 @@ impl Socket {
     }
 
     /// The outcome of each request, in their order.
-    pub(super) fn requests(
-        &mut self,
-        requests: Vec<(RouteNetlinkMessage, u16)>,
-    ) -> io::Result<Vec<io::Result<()>>> {
+    pub(super) fn requests(&mut self, requests: Vec<(M, u16)>) -> io::Result<Vec<io::Result<()>>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut requests = requests.into_iter().peekable();
         while requests.peek().is_some() {
@@ -83,7 +82,7 @@ impl Socket {
         Ok(outcomes)
     }
 
-    pub(super) fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(super) fn request(&mut self, message: M, flags: u16) -> io::Result<()> {
         let mut outcomes = self.requests(vec![(message, flags)])?;
         outcomes.pop().unwrap_or(Ok(()))
     }
@@ -102,10 +101,7 @@ impl Socket {
     }
 
     /// One object, or nothing when there is none such.
-    pub(super) fn find(
-        &mut self,
-        message: RouteNetlinkMessage,
-    ) -> io::Result<Option<RouteNetlinkMessage>> {
+    pub(super) fn find(&mut self, message: M) -> io::Result<Option<M>> {
         let mut bytes = Vec::new();
         let sequence = self.put(&mut bytes, message, NLM_F_REQUEST | NLM_F_ACK);
         self.raw.send(&bytes, 0)?;
@@ -127,10 +123,7 @@ impl Socket {
     }
 
     /// A whole table. What cannot be understood is nothing of ours and is left out.
-    pub(super) fn dump(
-        &mut self,
-        message: &RouteNetlinkMessage,
-    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub(super) fn dump(&mut self, message: &M) -> io::Result<Vec<M>> {
         for _ in 0..TRIES {
             if let Some(all) = self.dump_once(message.clone())? {
                 return Ok(all);
@@ -140,10 +133,7 @@ impl Socket {
     }
 
     /// Nothing: it changed meanwhile.
-    fn dump_once(
-        &mut self,
-        message: RouteNetlinkMessage,
-    ) -> io::Result<Option<Vec<RouteNetlinkMessage>>> {
+    fn dump_once(&mut self, message: M) -> io::Result<Option<Vec<M>>> {
         let mut bytes = Vec::new();
         let sequence = self.put(&mut bytes, message, NLM_F_REQUEST | NLM_F_DUMP);
         self.raw.send(&bytes, 0)?;
@@ -206,7 +196,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn read(&self) -> Option<RouteNetlinkMessage> {
+    fn read<M: NetlinkDeserializable>(&self) -> Option<M> {
         match NetlinkMessage::deserialize(self.whole).ok()?.payload {
             NetlinkPayload::InnerMessage(message) => Some(message),
             _ => None,

@@ -3,6 +3,7 @@
 
 mod broken;
 mod client;
+mod encrypted;
 mod members;
 mod names;
 mod overlay;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+pub(super) use self::encrypted::SCENARIO as OVERLAY_WIREGUARD;
 pub(super) use self::members::Members;
 use self::members::{
     Extra, LIMIT, NUMBERS, address, begin, control, number_of, places, start, told,

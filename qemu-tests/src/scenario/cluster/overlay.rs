@@ -45,6 +45,11 @@ const NETWORK: &str = "10.77.0.0/16";
 const PREFIX: &str = "10.77.";
 
 fn start(stage: &Stage) -> Result<Machine> {
+    start_with_overlay(stage, "")
+}
+
+/// `more`: keys of `strake.overlay`, indented by four.
+pub(super) fn start_with_overlay(stage: &Stage, more: &str) -> Result<Machine> {
     let registry = stage.registry()?.address();
     let extra = Extra {
         files: format!(
@@ -52,7 +57,7 @@ fn start(stage: &Stage) -> Result<Machine> {
              \"insecure-registries\": [\"{registry}\"]}}\n"
         ),
         strake: Some(format!(
-            "  health: {{for: 1s}}\n  overlay:\n    network: {NETWORK}\n"
+            "  health: {{for: 1s}}\n  overlay:\n    network: {NETWORK}\n{more}"
         )),
         ..Extra::default()
     };
@@ -71,7 +76,7 @@ fn subnet_of(machine: &mut Machine) -> Result<String> {
     })
 }
 
-fn subnets(one: &mut Machine, stage: &Stage) -> Result<()> {
+pub(super) fn subnets(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut members = stage.members();
     let mut all = Vec::new();
     for machine in [&mut *one].into_iter().chain(members.values_mut()) {
@@ -121,7 +126,7 @@ fn serve(machine: &mut Machine, stage: &Stage) -> Result<String> {
 }
 
 /// Asks from within the network of this machine's own container.
-fn reaches(machine: &mut Machine, address: &str) -> Result<bool> {
+pub(super) fn reaches(machine: &mut Machine, address: &str) -> Result<bool> {
     let inside =
         "sudo nsenter --net --target $(sudo docker inspect greeter --format '{{.State.Pid}}')";
     let asked = machine.ssh(&format!(
@@ -130,7 +135,11 @@ fn reaches(machine: &mut Machine, address: &str) -> Result<bool> {
     Ok(asked.stdout.contains(GREETING))
 }
 
-fn addresses(one: &mut Machine, members: &mut Members, stage: &Stage) -> Result<(String, String)> {
+pub(super) fn addresses(
+    one: &mut Machine,
+    members: &mut Members,
+    stage: &Stage,
+) -> Result<(String, String)> {
     let third = members.get_mut(&3).context("no third machine")?;
     Ok((serve(one, stage)?, serve(third, stage)?))
 }
@@ -152,7 +161,12 @@ fn names(one: &mut Machine, stage: &Stage) -> Result<()> {
     by_name(one, other, stage)
 }
 
-fn both_ways(one: &mut Machine, other: &mut Machine, first: &str, third: &str) -> Result<()> {
+pub(super) fn both_ways(
+    one: &mut Machine,
+    other: &mut Machine,
+    first: &str,
+    third: &str,
+) -> Result<()> {
     let deadline = Deadline::seconds(LIMIT);
     one.wait_until(
         "the answer of the third machine's container",

@@ -1,0 +1,124 @@
+//! What the overlay does when something it needs is away for a while: the store, which is followed
+//! on from where it was or read anew when it has forgotten what happened meanwhile; and the uplink.
+
+mod overlay_net;
+mod real_etcd;
+
+use overlay_net::{Net, Node, all_know_all, answers, lease_of, must, until, vxlan};
+use strake_agent::overlay::lease::Lease;
+use strake_agent::store::Store;
+
+const ON: &str = "following the store on from revision";
+const ANEW: &str = "reading all leases again";
+
+/// Between the first machine and everybody, the store also.
+async fn cut(node: &Node) {
+    must("link set p1 down");
+    until("the outage is told", &[node], async || {
+        let status = node.status();
+        let is_told = status["problems"]["store"].is_string();
+        is_told.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
+/// Ends the lease of a machine that is gone; the revision afterwards.
+async fn end(net: &Net, lease: &Lease) -> i64 {
+    let entries = net.leases().await;
+    let of = |entry: &&strake_agent::store::Entry| {
+        lease_of(entry).is_some_and(|one| one.subnets == lease.subnets)
+    };
+    let term = entries.iter().find(of).and_then(|entry| entry.lease);
+    let store = net.etcd.store().await;
+    store
+        .revoke(term.expect("a lease object"))
+        .await
+        .expect("revoked");
+    let list = store.list(overlay_net::SUBNETS, None, None).await;
+    list.expect("an answer").revision
+}
+
+fn count(node: &Node, line: &str) -> usize {
+    node.log().matches(line).count()
+}
+
+#[tokio::test]
+async fn an_outage_is_caught_up_with_also_after_a_compaction() {
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=4).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    all_know_all(&nodes.iter().collect::<Vec<_>>(), &leases).await;
+    nodes[2].kill();
+    nodes[3].kill();
+
+    // The store remembers: the end of a lease is heard of afterwards.
+    cut(&nodes[0]).await;
+    end(&net, &leases[3]).await;
+    must("link set p1 up");
+    let one = &nodes[..1].iter().collect::<Vec<_>>();
+    all_know_all(one, &leases[..3]).await;
+    assert!(count(&nodes[0], ON) > 0, "{}", nodes[0].log());
+    assert_eq!(count(&nodes[0], ANEW), 0, "{}", nodes[0].log());
+
+    // It does not: everything is read again.
+    cut(&nodes[0]).await;
+    let revision = end(&net, &leases[2]).await;
+    let endpoints = net.etcd.settings().endpoints;
+    let client = etcd_client::Client::connect(&endpoints, None).await;
+    let mut client = client.expect("a client").kv_client();
+    client.compact(revision, None).await.expect("compacted");
+    must("link set p1 up");
+    all_know_all(one, &leases[..2]).await;
+    assert_eq!(count(&nodes[0], ANEW), 1, "{}", nodes[0].log());
+    until("all is well again", one, async || {
+        let status = nodes[0].status();
+        let is_well = status["problems"]
+            .as_object()
+            .is_some_and(|all| all.is_empty());
+        is_well.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_uplink_that_vanishes_is_told_and_the_others_go_on() {
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
+    nodes.iter_mut().for_each(Node::start);
+    let nodes: Vec<&Node> = nodes.iter().collect();
+    let leases = net.joined(&nodes).await;
+    all_know_all(&nodes, &leases).await;
+    let sockets: Vec<_> = nodes
+        .iter()
+        .zip(&leases)
+        .map(|(node, lease)| node.container(lease))
+        .collect();
+    must("link del p1");
+    until("the missing uplink is told", &nodes, async || {
+        let told = nodes[0].status()["problems"]["uplink"].to_string();
+        let expected = "eth0 is gone, down or without an address";
+        told.contains(expected).then_some(()).ok_or(told)
+    })
+    .await;
+    answers(&sockets[1], &sockets[2]).expect("an answer between the others");
+    all_know_all(&nodes[1..], &leases).await;
+    net.plug(nodes[0]);
+    all_know_all(&nodes, &leases).await;
+    until("containers reach each other", &nodes, async || {
+        answers(&sockets[0], &sockets[1])
+    })
+    .await;
+    until("all is well again", &nodes, async || {
+        let status = nodes[0].status();
+        let is_well = status["problems"]
+            .as_object()
+            .is_some_and(|all| all.is_empty());
+        is_well.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
