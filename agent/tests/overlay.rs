@@ -239,7 +239,10 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
     let store = net.etcd.store().await;
     let put = async |key: &str, value: &str| {
         let write = strake_agent::store::Write::Put {
-            key: format!("{}{key}", overlay_net::SUBNETS),
+            key: match key.strip_prefix('/') {
+                Some(_) => key.to_string(),
+                None => format!("{}{key}", overlay_net::SUBNETS),
+            },
             value: value.as_bytes().to_vec(),
             lease: None,
         };
@@ -251,7 +254,7 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
         outcome.expect("written");
     };
     // Beside the leases, and none of the network's.
-    put("../notes", "ours").await;
+    put("/coreos.com/network/notes", "ours").await;
     put("no-subnet", "{}").await;
     put("10.5.203.1-24", r#"{"PublicIP":"192.168.77.203"}"#).await;
     put("10.5.200.0-24", "not JSON").await;

@@ -92,10 +92,9 @@ fn shared(peers: &BTreeMap<String, Lease>, verdicts: &BTreeMap<String, Verdict>)
     let mut holders: BTreeMap<IpAddr, Vec<&str>> = BTreeMap::new();
     for (key, lease) in peers {
         if let Some(Verdict::Routed(_)) = verdicts.get(key) {
-            for address in [Family::V4, Family::V6].map(|family| lease.public(family)) {
-                if let Some(address) = address {
-                    holders.entry(address).or_default().push(key);
-                }
+            let addresses = [Family::V4, Family::V6].map(|family| lease.public(family));
+            for address in addresses.into_iter().flatten() {
+                holders.entry(address).or_default().push(key);
             }
         }
     }

@@ -168,6 +168,9 @@ fn the_shared_key_and_the_keepalive_reach_every_peer() {
     );
 }
 
+/// What is done to a lease, and why it is not served then.
+type Case = (fn(&mut Lease), &'static str);
+
 #[test]
 fn a_lease_without_a_key_or_with_that_of_another_is_not_served() {
     let config = config("separate", "");
@@ -185,7 +188,7 @@ fn a_lease_without_a_key_or_with_that_of_another_is_not_served() {
             routed => panic!("{routed:?}"),
         }
     };
-    let cases: [(fn(&mut Lease), &str); 4] = [
+    let cases: [Case; 4] = [
         (
             |one| one.v4.key = None,
             "it has no key of wireguard for IPv4",
