@@ -36,7 +36,14 @@ impl Record {
     pub fn save(&self, root: &Root) -> Result<(), write::Error> {
         // A type of ours, whose serialisation cannot fail.
         let text = serde_json::to_vec(self).unwrap_or_default();
-        write_one(root, PATH, Node::text(text))
+        let node = Node::File {
+            content: text,
+            // The config may hold a key that all machines share.
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        };
+        write_one(root, PATH, node)
     }
 
     /// Whether nobody else can have the subnet: the lease has not run out, with a tenth to spare.
@@ -49,6 +56,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn record() -> Record {
@@ -71,10 +80,13 @@ mod tests {
         let root = Root::new(dir.path());
         assert_eq!(Record::load(&root, "/coreos.com/network"), None);
         record().save(&root).expect("written");
+        let path = dir.path().join("state/overlay/network.json");
+        let metadata = std::fs::metadata(&path).expect("a file");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         let read = Record::load(&root, "/coreos.com/network");
         assert_eq!(read, Some(record()));
         assert_eq!(Record::load(&root, "/other"), None);
-        std::fs::write(dir.path().join("state/overlay/network.json"), "{").expect("written");
+        std::fs::write(path, "{").expect("written");
         assert_eq!(Record::load(&root, "/coreos.com/network"), None);
     }
 

@@ -149,6 +149,8 @@ pub(super) fn make_tunnel(netlink: &mut Netlink, tunnel: &Tunnel) -> Result<(u32
         let flags = NLM_F_CREATE | NLM_F_EXCL;
         let done = netlink.socket.request(creation(tunnel), flags);
         done.map_err(failed("make"))?;
+        // The module may be another than before, with another number.
+        netlink.wire = None;
         // Peers do not advertise routers; a container that does is not to be heard.
         let setting = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
         match std::fs::write(setting, "0") {
