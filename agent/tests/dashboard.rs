@@ -237,6 +237,28 @@ async fn without_certificates_it_is_served_on_loopback_and_by_token_only() {
     .await;
 }
 
+#[tokio::test]
+async fn a_store_that_never_answered_is_no_empty_cluster() {
+    in_time(async {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let settings = strake_agent::store::etcd::Settings {
+            endpoints: vec![format!(
+                "http://{}",
+                nobody.local_addr().expect("an address")
+            )],
+            ca: None,
+            cert: None,
+            key: None,
+        };
+        let store = strake_agent::store::etcd::Etcd::connect(&settings).await;
+        let page = Page::start(store.expect("a client"), Some(TOKEN)).await;
+        let whole = page.ask("/", Some(TOKEN)).await.text().await;
+        let whole = whole.expect("a body");
+        assert!(whole.contains("it has not answered yet"), "{whole}");
+    })
+    .await;
+}
+
 /// The next part of the page that comes.
 struct Events {
     answer: Response,

@@ -33,6 +33,21 @@ pub struct Shown {
     pub frame: Frame,
 }
 
+impl Shown {
+    /// Until the store has answered for the first time.
+    pub(super) fn nothing_yet(name: &str) -> Shown {
+        let at = clock().to_string();
+        Shown {
+            view: View::default(),
+            frame: Frame {
+                name: name.to_string(),
+                silent: Some((at.clone(), "it has not answered yet".to_string())),
+                at,
+            },
+        }
+    }
+}
+
 pub type Seen = watch::Receiver<Rc<Shown>>;
 
 /// Keeps what is shown right. Never ends.

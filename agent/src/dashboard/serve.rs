@@ -87,8 +87,8 @@ pub async fn serve(
             bail!("strake.dashboard.token is not set, and there are no certificates to go by");
         }
     }
-    let (sender, seen) = watch::channel(Rc::new(Shown::default()));
     let (network, name) = (settings.network.clone(), settings.name.clone());
+    let (sender, seen) = watch::channel(Rc::new(Shown::nothing_yet(&name)));
     let following = live::follow(store.clone(), network, name, sender);
     let desk = Rc::new(Desk {
         store,
