@@ -11,8 +11,19 @@ use strake_agent::store::Store;
 const ON: &str = "following the store on from revision";
 const ANEW: &str = "reading all leases again";
 
-/// Between the first machine and everybody, the store also.
+async fn well(nodes: &[&Node]) {
+    until("all is well again", nodes, async || {
+        let status = nodes[0].status();
+        let problems = status["problems"].as_object();
+        let is_well = problems.is_some_and(|all| all.is_empty());
+        is_well.then_some(()).ok_or(status.to_string())
+    })
+    .await;
+}
+
+/// Between the first machine and everybody, the store also. An outage of before is over.
 async fn cut(node: &Node) {
+    well(&[node]).await;
     must("link set p1 down");
     until("the outage is told", &[node], async || {
         let status = node.status();
@@ -73,14 +84,7 @@ async fn an_outage_is_caught_up_with_also_after_a_compaction() {
     must("link set p1 up");
     all_know_all(one, &leases[..2]).await;
     assert_eq!(count(&nodes[0], ANEW), 1, "{}", nodes[0].log());
-    until("all is well again", one, async || {
-        let status = nodes[0].status();
-        let is_well = status["problems"]
-            .as_object()
-            .is_some_and(|all| all.is_empty());
-        is_well.then_some(()).ok_or(status.to_string())
-    })
-    .await;
+    well(one).await;
 }
 
 #[tokio::test]
@@ -113,12 +117,5 @@ async fn an_uplink_that_vanishes_is_told_and_the_others_go_on() {
         answers(&sockets[0], &sockets[1])
     })
     .await;
-    until("all is well again", &nodes, async || {
-        let status = nodes[0].status();
-        let is_well = status["problems"]
-            .as_object()
-            .is_some_and(|all| all.is_empty());
-        is_well.then_some(()).ok_or(status.to_string())
-    })
-    .await;
+    well(&nodes).await;
 }
