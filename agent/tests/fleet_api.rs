@@ -311,3 +311,203 @@ async fn long_lists_come_in_pages() {
     })
     .await;
 }
+
+/// What comes back of a request that is refused: fleet's body, with the code and the cause.
+struct Refused<'a> {
+    method: &'a str,
+    path: &'a str,
+    kind: &'a str,
+    body: String,
+    status: u16,
+    says: &'a str,
+}
+
+#[tokio::test]
+async fn every_refusal_has_fleets_body_with_the_cause() {
+    let put = |path: &'static str, body: Value, status: u16, says: &'static str| Refused {
+        method: "PUT",
+        path,
+        kind: "application/json",
+        body: body.to_string(),
+        status,
+        says,
+    };
+    let ask = |method: &'static str, path: &'static str, status: u16, says: &'static str| Refused {
+        method,
+        path,
+        kind: "application/json",
+        body: String::new(),
+        status,
+        says,
+    };
+    const WEB: &str = "/fleet/v1/units/web.service";
+    let with = |section: &str, name: &str, value: &str| {
+        order("launched", &[SLEEP, (section, name, value)]).expect("a body")
+    };
+    let long = "x".repeat(262_145);
+    let cases = [
+        ask("GET", WEB, 404, "unit does not exist"),
+        ask("DELETE", WEB, 404, "unit does not exist"),
+        ask(
+            "GET",
+            "/fleet/v1/state/web.service",
+            404,
+            "no machine reports",
+        ),
+        ask("GET", "/fleet/v1/none", 404, "no such path"),
+        ask("GET", "/v2/units", 404, "no such path"),
+        ask("POST", WEB, 405, "only HTTP GET"),
+        ask("PUT", "/fleet/v1/machines", 405, "only HTTP GET"),
+        ask("DELETE", "/fleet/v1/discovery", 405, "only HTTP GET"),
+        ask(
+            "GET",
+            "/fleet/v1/units?nextPageToken=x",
+            400,
+            "nextPageToken",
+        ),
+        ask(
+            "GET",
+            "/fleet/v1/state?nextPageToken=x",
+            400,
+            "nextPageToken",
+        ),
+        ask("PUT", WEB, 400, "unable to decode body"),
+        put(
+            WEB,
+            json!({"desiredState": "loaded"}),
+            409,
+            "options field empty",
+        ),
+        put(WEB, json!({"options": []}), 400, "desiredState"),
+        put(
+            WEB,
+            json!({"desiredState": "up"}),
+            400,
+            "inactive, loaded or launched",
+        ),
+        put(
+            WEB,
+            json!({"name": "b.service", "desiredState": "loaded"}),
+            400,
+            "the path of",
+        ),
+        put(
+            WEB,
+            with("X-Fleet", "Gobal", "yes"),
+            400,
+            "did you mean Global?",
+        ),
+        put(
+            WEB,
+            with("X-Strake", "Memroy", "1G"),
+            400,
+            "line 5, column 1",
+        ),
+        put(WEB, with("X-Strake", "Require", "load5 <"), 400, "Require"),
+        put(WEB, with("X-Fleet", "Conflicts", "web["), 400, "Conflicts"),
+        put(
+            WEB,
+            with("X-Fleet", "MachineMetadata", "zone"),
+            400,
+            "is not key=value",
+        ),
+        put(
+            WEB,
+            with("Service", "Environment", &long),
+            400,
+            "262144 are allowed",
+        ),
+        put(
+            "/fleet/v1/units/web",
+            with("X-Strake", "CPU", "1"),
+            400,
+            "web",
+        ),
+        put(
+            "/fleet/v1/units/web@.service",
+            order("launched", &[SLEEP]).expect("a body"),
+            400,
+            "is a template",
+        ),
+        Refused {
+            kind: "text/plain",
+            ..put(WEB, json!({}), 415, "application/json")
+        },
+        Refused {
+            method: "PATCH",
+            ..put(
+                "/fleet/v1/machines",
+                json!({}),
+                400,
+                "unable to decode body",
+            )
+        },
+    ];
+    with_api(async |client, store| {
+        for case in &cases {
+            let (status, said) = client
+                .send(case.method, case.path, case.kind, &case.body)
+                .await;
+            let about = format!("{} {}: {said}", case.method, case.path);
+            assert_eq!(status, case.status, "{about}");
+            assert_eq!(said["error"]["code"], case.status, "{about}");
+            assert_eq!(said.as_object().map(|o| o.len()), Some(1), "{about}");
+            let message = said["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains(case.says), "{about}");
+        }
+        let name = format!("/fleet/v1/units/{}.service", "a".repeat(249));
+        let (status, said) = client.ask("PUT", &name, order("loaded", &[SLEEP])).await;
+        assert_eq!(status, 400);
+        assert!(said.to_string().contains("256"), "{said}");
+        let left = store.list(keys::ALL, None, None).await.expect("a list");
+        assert_eq!(left.entries, [], "nothing is written");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_long_unit_is_taken_and_what_succeeds_says_nothing_more() {
+    with_api(async |client, _| {
+        let lines: Vec<(&str, &str, &str)> = (0..10_000)
+            .map(|_| ("Service", "Environment", "A=1"))
+            .collect();
+        let path = "/fleet/v1/units/long.service";
+        assert_eq!(
+            client.ask("PUT", path, order("inactive", &lines)).await,
+            (201, Value::Null)
+        );
+        assert_eq!(
+            client.ask("PUT", path, order("inactive", &lines)).await,
+            (204, Value::Null)
+        );
+        let (_, unit) = client.ask("GET", path, None).await;
+        assert_eq!(unit["options"].as_array().map(Vec::len), Some(10_000));
+        assert_eq!(client.ask("DELETE", path, None).await, (204, Value::Null));
+        let (status, all) = client.ask("GET", "/fleet/v1/units", None).await;
+        assert_eq!((status, all), (200, json!({"units": []})));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_its_store_the_api_says_so() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let socket = dir.path().join("fleet.sock");
+    let store = server.store().await;
+    let listener = fleet::bind(&socket, None).expect("a socket");
+    drop(server);
+    let client = Client { socket: &socket };
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            tokio::select! {
+                never = fleet::serve(listener, fleet::Api::new(store)) => never,
+                (status, said) = client.ask("GET", "/fleet/v1/units/web.service", None) => {
+                    assert_eq!((status, &said["error"]["code"]), (503, &json!(503)));
+                }
+            }
+        })
+        .await;
+}

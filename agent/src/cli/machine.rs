@@ -11,10 +11,11 @@ use super::rebalance;
 use super::runtime::on_one_thread;
 use super::store::connect;
 use crate::exit::Exit;
-use crate::scheduler::keys::Desired;
+use crate::scheduler::keys::{self, Desired};
 use crate::scheduler::machine::{Duty, Machine, MachineId};
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::orders::{self, Tagging};
+use crate::scheduler::part::under;
 use crate::scheduler::requirement::Requirements;
 use crate::store::Outcome;
 use crate::store::etcd::Etcd;
@@ -86,7 +87,7 @@ fn duty(duty: Duty) -> Tagging {
 }
 
 async fn tag(store: &Etcd, machine: &str, tagging: Tagging) -> Result<Exit> {
-    let model = Feed::open(store).await?.model;
+    let model = under(store, &[keys::MACHINES]).await?;
     let id = named(&model, machine)?;
     Ok(match orders::tag(store, &id, tagging).await? {
         Outcome::Done(_) => Exit::Done,
@@ -174,7 +175,7 @@ fn word(duty: Duty) -> &'static str {
 }
 
 async fn list(store: &Etcd, output: Output) -> Result<Exit> {
-    let model = Feed::open(store).await?.model;
+    let model = under(store, &[keys::MACHINES, keys::TAGS, keys::DESIRED]).await?;
     let machines: Vec<&Machine> = model.live_machines().map(|machine| &**machine).collect();
     output.print(&machines, || {
         let head = ["MACHINE", "IP", "DUTY", "UNITS", "METADATA"].map(str::to_string);

@@ -52,8 +52,7 @@ enum Command {
     /// What this machine is: release, boot entry, config, boot phases, failed units, health
     Status(status::StatusArgs),
     /// The cluster's store: members, certificates, backups
-    #[command(subcommand)]
-    Cluster(cluster::Command),
+    Cluster(cluster::Cluster),
     /// Whether this boot is healthy
     #[command(subcommand)]
     Health(health::Command),
@@ -139,7 +138,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     finish(match cli.command {
         Command::Config(command) => config::run(command),
         Command::Status(status) => status.run(),
-        Command::Cluster(command) => cluster::run(command),
+        Command::Cluster(command) => command.run(),
         Command::Health(command) => health::run(command),
         Command::Update(command) => update::run(command),
         Command::Unit(command) => unit::run(command),

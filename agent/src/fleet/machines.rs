@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::answer::{Answer, Answered, Refusal, bad, refuse};
 use super::page::page;
+use crate::scheduler::keys;
 use crate::scheduler::machine::{Machine, MachineId};
-use crate::scheduler::model::Feed;
 use crate::scheduler::orders::{self, Tagging};
+use crate::scheduler::part::under;
 use crate::store::Store;
+
+/// Where all lies that is told of them.
+const MACHINES: [&str; 2] = [keys::MACHINES, keys::TAGS];
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,7 +43,7 @@ struct Operation {
 }
 
 pub(super) async fn list(store: &impl Store, token: Option<&str>) -> Answered {
-    let model = Feed::open(store).await?.model;
+    let model = under(store, &MACHINES).await?;
     let found = page(model.live_machines(), token)?;
     let shown = |machine: &std::sync::Arc<Machine>| Shown {
         id: machine.id.to_string(),
@@ -56,7 +60,7 @@ pub(super) async fn list(store: &impl Store, token: Option<&str>) -> Answered {
 pub(super) async fn patch(store: &impl Store, body: &[u8]) -> Answered {
     let operations: Vec<Operation> = serde_json::from_slice(body)
         .map_err(|error| bad(format!("unable to decode body: {error}")))?;
-    let model = Feed::open(store).await?.model;
+    let model = under(store, &MACHINES).await?;
     let mut changes: BTreeMap<MachineId, BTreeMap<String, Option<String>>> = BTreeMap::new();
     for operation in &operations {
         let (id, key, value) = change(operation)?;

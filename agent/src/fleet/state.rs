@@ -5,10 +5,11 @@ use serde::Serialize;
 
 use super::answer::{Answer, Answered, refuse};
 use super::page::page;
-use crate::scheduler::keys::Seen;
+use crate::scheduler::keys::{self, Seen};
 use crate::scheduler::machine::MachineId;
-use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::model::Model;
 use crate::scheduler::name::UnitName;
+use crate::scheduler::part::{part, under};
 use crate::store::Store;
 
 #[derive(Debug, Serialize)]
@@ -39,7 +40,10 @@ pub(super) struct Filter<'a> {
 }
 
 pub(super) async fn list(store: &impl Store, filter: Filter<'_>, token: Option<&str>) -> Answered {
-    let model = Feed::open(store).await?.model;
+    let model = match filter.unit.and_then(|unit| unit.parse().ok()) {
+        Some(unit) => part(store, &[unit]).await?,
+        None => under(store, &[keys::MACHINES, keys::OBSERVED]).await?,
+    };
     let found = page(states(&model, &filter), token)?;
     Answer::ok(&StatePage {
         states: found.entries,
@@ -48,17 +52,16 @@ pub(super) async fn list(store: &impl Store, filter: Filter<'_>, token: Option<&
 }
 
 pub(super) async fn one(store: &impl Store, name: &str) -> Answered {
-    let model = Feed::open(store).await?.model;
+    let nowhere = || refuse(StatusCode::NOT_FOUND, "no machine reports this unit");
+    let unit: UnitName = name.parse().map_err(|_| nowhere())?;
+    let model = part(store, &[unit]).await?;
     let filter = Filter {
         unit: Some(name),
         ..Filter::default()
     };
     match states(&model, &filter).into_iter().next() {
         Some(state) => Answer::ok(&state),
-        None => Err(refuse(
-            StatusCode::NOT_FOUND,
-            "no machine reports this unit",
-        )),
+        None => Err(nowhere()),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::scheduler::keys::State;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders::{self, Changed};
+use crate::scheduler::part::part;
 use crate::scheduler::standing::standing;
 use crate::scheduler::text::{Digest, Entry, Text};
 use crate::store::Store;
@@ -61,7 +62,7 @@ pub(super) async fn list(store: &impl Store, token: Option<&str>) -> Answered {
 
 pub(super) async fn one(store: &impl Store, name: &str) -> Answered {
     let name = parse(name)?;
-    let model = Feed::open(store).await?.model;
+    let model = part(store, std::slice::from_ref(&name)).await?;
     match shown(&model, &name) {
         Some(unit) => Answer::ok(&unit),
         None => Err(not_found()),

@@ -28,6 +28,8 @@ use crate::systemd::Active;
 
 pub const ALL: &str = "/strake/v1/";
 pub const MACHINES: &str = "/strake/v1/machines/";
+pub const TAGS: &str = "/strake/v1/tags/";
+pub const DESIRED: &str = "/strake/v1/desired/";
 pub const OBSERVED: &str = "/strake/v1/observed/";
 pub const LEADER: &str = "/strake/v1/leader/";
 pub const MOVES: &str = "/strake/v1/moves/";
@@ -38,7 +40,7 @@ pub fn machine(id: &MachineId) -> String {
 }
 
 pub fn tags(id: &MachineId) -> String {
-    format!("{ALL}tags/{id}")
+    format!("{TAGS}{id}")
 }
 
 pub fn unit(name: &UnitName) -> String {
@@ -50,7 +52,7 @@ pub fn text(digest: &Digest) -> String {
 }
 
 pub fn desired(id: &MachineId) -> String {
-    format!("{ALL}desired/{id}")
+    format!("{DESIRED}{id}")
 }
 
 pub fn observed(id: &MachineId) -> String {

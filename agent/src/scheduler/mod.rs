@@ -27,6 +27,7 @@ pub mod machine;
 pub mod model;
 pub mod name;
 pub mod orders;
+pub mod part;
 pub mod plan;
 mod replicas;
 pub mod requirement;

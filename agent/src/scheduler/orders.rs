@@ -92,6 +92,18 @@ pub async fn set(
     check(name, text)?;
     refuse_bare_template(name, text, state)?;
     let digest = text.digest();
+    // Most units that come with their options are new: those take one request.
+    let new = Unit {
+        digest: digest.clone(),
+        state,
+        run: run_of(None, state),
+    };
+    let writes = vec![put_text(&digest, text), put(name, &new)];
+    match make_known(store, name, 0, writes).await {
+        Ok(_) => return Ok(Changed::Content),
+        Err(Error::Changed(_)) => {}
+        Err(error) => return Err(error),
+    }
     let found = read(store, name).await?;
     let modified = found.as_ref().map_or(0, |(_, modified)| *modified);
     let changed = match &found {
@@ -434,6 +446,42 @@ mod tests {
         }
         let wrong = submit(&store, &name("c.container"), &unit(""), Known::Refuse).await;
         assert!(matches!(wrong, Err(Error::Wrong { .. })), "{wrong:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_two_users_at_once_one_is_told_and_nothing_is_half_done() {
+        use crate::store::faulty::{Faulty, Random};
+        let mut told = 0;
+        for seed in 0..300 {
+            let memory = Memory::default();
+            let way = |n: u64| Faulty::new(memory.clone(), Random::new(seed * 2 + n));
+            let (one, other) = (way(0), way(1));
+            let name: UnitName = "a.service".parse().expect("name");
+            let known = submit(&memory, &name, &unit(""), Known::Refuse).await;
+            known.expect("known");
+            let text = unit("[X-Strake]\nMemory=1M\n");
+            let (first, second) = tokio::join!(
+                set_state(&one, &name, State::Launched),
+                set(&other, &name, &text, State::Loaded),
+            );
+            let (now, _) = read(&memory, &name).await.expect("unit").expect("unit");
+            // Whoever comes last has the last word; whoever comes between is told.
+            let whole = match (&first, &second) {
+                (Ok(_), Ok(_)) => now.digest == text.digest() || now.state == State::Launched,
+                (Ok(_), Err(_)) => (now.digest, now.state) == (unit("").digest(), State::Launched),
+                (Err(_), Ok(_)) => (now.digest, now.state) == (text.digest(), State::Loaded),
+                (Err(_), Err(_)) => false,
+            };
+            assert!(whole, "seed {seed}: {first:?} {second:?}");
+            for error in [first.err(), second.err()].into_iter().flatten() {
+                assert_eq!(
+                    error.to_string(),
+                    "a.service was changed by somebody else at the same moment: look and try again"
+                );
+                told += 1;
+            }
+        }
+        assert!(told > 5, "{told} of 300 were told");
     }
 
     #[tokio::test]

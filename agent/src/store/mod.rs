@@ -12,6 +12,7 @@ pub(crate) mod faulty;
 pub mod measured;
 pub mod memory;
 
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -129,6 +130,13 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Batch, WatchEnd> {
         let ended = || Err(WatchEnd::Lost("the watch was closed".to_string()));
         self.receiver.recv().await.unwrap_or_else(ended)
+    }
+
+    /// For whoever waits for several.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch, WatchEnd>> {
+        let ended = || Err(WatchEnd::Lost("the watch was closed".to_string()));
+        let next = self.receiver.poll_recv(context);
+        next.map(|batch| batch.unwrap_or_else(ended))
     }
 
     /// What has come already.

@@ -99,6 +99,7 @@ impl Launch for Process {
 
 /// One machine; its processes end with it.
 pub(crate) struct Machine {
+    #[allow(dead_code, reason = "not every test asks for it")]
     pub(crate) address: IpAddr,
     pub(crate) place: Place,
     pub(crate) process: Process,
@@ -174,11 +175,13 @@ impl Machine {
     }
 
     /// The store as this machine reaches it.
+    #[allow(dead_code, reason = "not every test asks for it")]
     pub(crate) async fn store(&self, at: &[IpAddr]) -> Result<Store> {
         let identity = self.identity().context("no certificate yet")?;
         Store::of(at, &self.settings().ca, &identity).await
     }
 
+    #[allow(dead_code, reason = "not every test asks for it")]
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("etcd.log")).unwrap_or_default()
     }

@@ -10,13 +10,14 @@ use crate::cluster::launch::Launch;
 use crate::cluster::place::Place;
 use crate::cluster::settings::Settings;
 use crate::exit::Exit;
+use crate::root::Root;
 use crate::systemd::bus::Bus;
 use crate::systemd::{Active, Job, Units};
 
 const SERVICE: &str = "strake-cluster.service";
 
-pub(super) async fn backup(file: &Path) -> Result<Exit> {
-    let access = Access::load()?;
+pub(super) async fn backup(root: &Root, file: &Path) -> Result<Exit> {
+    let access = Access::load(root)?;
     let length = backup::backup(&access.settings, &access.identity, file).await?;
     println!("{}: {length} bytes", file.display());
     Ok(Exit::Done)

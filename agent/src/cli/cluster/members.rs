@@ -9,6 +9,7 @@ use super::Access;
 use crate::cluster::environment::peer_url;
 use crate::cluster::store::Store;
 use crate::exit::Exit;
+use crate::root::Root;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -21,8 +22,8 @@ pub(in crate::cli) enum Command {
     Replace { address: IpAddr },
 }
 
-pub(super) async fn run(command: Command) -> Result<Exit> {
-    let access = Access::load()?;
+pub(super) async fn run(root: &Root, command: Command) -> Result<Exit> {
+    let access = Access::load(root)?;
     let mut store = access.store().await?;
     match command {
         Command::Add { address } => {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::runtime::on_one_thread;
@@ -23,6 +23,7 @@ use crate::cluster::settings::Settings;
 use crate::cluster::store::Store;
 use crate::cluster::{run, upkeep};
 use crate::exit::Exit;
+use crate::root::Root;
 use crate::systemd::bus::Bus;
 
 #[derive(Debug, Subcommand)]
@@ -58,21 +59,41 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: Command) -> Result<Exit> {
-    match command {
-        Command::Init(init) => init.run(),
-        Command::Run => on_one_thread(async {
-            let bus = Bus::system().await.context("reaching systemd")?;
-            run::run(&Place::of_machine(), &bus).await?;
-            Ok(Exit::Done)
-        })?,
-        Command::Status { output } => on_one_thread(status::run(output))?,
-        Command::Members(command) => on_one_thread(members::run(command))?,
-        Command::Secret(command) => on_one_thread(secret::run(command))?,
-        Command::User(command) => on_one_thread(user::run(command))?,
-        Command::Backup { file } => on_one_thread(backup::backup(&file))?,
-        Command::Restore { file } => on_one_thread(backup::restore(&file))?,
-        Command::Defragment { member } => on_one_thread(defragment(member))?,
+#[derive(Debug, Args)]
+pub(super) struct Cluster {
+    /// Work as the machine whose tree is below this directory
+    #[arg(long, value_name = "DIR", default_value = "/", global = true)]
+    root: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+impl Cluster {
+    pub(super) fn run(self) -> Result<Exit> {
+        let root = Root::new(&self.root);
+        let of_this_machine = matches!(
+            self.command,
+            Command::Run | Command::User(_) | Command::Restore { .. }
+        );
+        if of_this_machine && !root.is_machine() {
+            eprintln!("strake: error: this works on the running machine only, without --root");
+            return Ok(Exit::BadInput);
+        }
+        match self.command {
+            Command::Init(init) => init.run(),
+            Command::Run => on_one_thread(async {
+                let bus = Bus::system().await.context("reaching systemd")?;
+                run::run(&Place::of_machine(), &bus).await?;
+                Ok(Exit::Done)
+            })?,
+            Command::Status { output } => on_one_thread(status::run(&root, output))?,
+            Command::Members(command) => on_one_thread(members::run(&root, command))?,
+            Command::Secret(command) => on_one_thread(secret::run(&root, command))?,
+            Command::User(command) => on_one_thread(user::run(command))?,
+            Command::Backup { file } => on_one_thread(backup::backup(&root, &file))?,
+            Command::Restore { file } => on_one_thread(backup::restore(&file))?,
+            Command::Defragment { member } => on_one_thread(defragment(&root, member))?,
+        }
     }
 }
 
@@ -84,12 +105,11 @@ struct Access {
 }
 
 impl Access {
-    fn load() -> Result<Access> {
-        let place = Place::of_machine();
-        let settings = Settings::load(&place.root)?;
-        let identity = Identity::load(&place.root, &settings)
+    fn load(root: &Root) -> Result<Access> {
+        let settings = Settings::load(root)?;
+        let identity = Identity::load(root, &settings)
             .context("this machine's certificate cannot be read: not root, or not joined yet")?;
-        let clock = Clock::load(&place.root);
+        let clock = Clock::load(root);
         Ok(Access {
             settings,
             identity,
@@ -103,8 +123,8 @@ impl Access {
     }
 }
 
-async fn defragment(member: Option<IpAddr>) -> Result<Exit> {
-    let access = Access::load()?;
+async fn defragment(root: &Root, member: Option<IpAddr>) -> Result<Exit> {
+    let access = Access::load(root)?;
     let mut members = match member {
         Some(member) => vec![member],
         None => access.settings.seeds.clone(),

@@ -9,6 +9,7 @@ use crate::cli::output::{Output, columns};
 use crate::cluster::secret::JoinSecret;
 use crate::cluster::store::Standing;
 use crate::exit::Exit;
+use crate::root::Root;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -43,8 +44,8 @@ fn id(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) async fn run(command: Command) -> Result<Exit> {
-    let access = Access::load()?;
+pub(super) async fn run(root: &Root, command: Command) -> Result<Exit> {
+    let access = Access::load(root)?;
     let mut store = access.store().await?;
     match command {
         Command::New => {

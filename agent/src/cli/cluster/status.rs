@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use super::Access;
@@ -29,10 +29,13 @@ struct Shown<'a> {
     problem: Option<String>,
 }
 
-pub(super) async fn run(output: Output) -> Result<Exit> {
-    let access = Access::load()?;
+pub(super) async fn run(root: &Root, output: Output) -> Result<Exit> {
+    let access = Access::load(root)?;
     let report = look(&access.settings, &access.identity, access.clock).await?;
-    let seen = tokio::time::timeout(PATIENCE, view(&report)).await;
+    let seen = match root.is_machine() {
+        true => tokio::time::timeout(PATIENCE, view(&report)).await,
+        false => Ok(Err(anyhow!("with --root, only the members are told"))),
+    };
     let (view, problem) = match seen.context("the store does not answer in time") {
         Ok(Ok(view)) => (Some(view), None),
         Ok(Err(error)) | Err(error) => (None, Some(format!("{error:#}"))),

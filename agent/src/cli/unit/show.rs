@@ -16,6 +16,7 @@ use crate::scheduler::machine::MachineId;
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders;
+use crate::scheduler::part::part;
 use crate::scheduler::plan::{self, Verdict, Wanted};
 use crate::scheduler::standing::standing;
 use crate::scheduler::turn::Turn;
@@ -167,7 +168,7 @@ pub(super) async fn files(store: &Etcd, output: Output) -> Result<Exit> {
 
 pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
     let name = find::known(word)?;
-    let model = Feed::open(store).await?.model;
+    let model = part(store, std::slice::from_ref(&name)).await?;
     if !model.units.contains_key(&name) {
         return Err(orders::Error::NoUnit(name).into());
     }

@@ -7,8 +7,9 @@ use anyhow::Result;
 
 use super::show;
 use crate::scheduler::keys::State;
-use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::model::Model;
 use crate::scheduler::name::UnitName;
+use crate::scheduler::part::View;
 use crate::scheduler::standing::standing;
 use crate::store::etcd::Etcd;
 
@@ -25,23 +26,23 @@ pub(super) async fn until(
 ) -> Result<Waited> {
     let mut open: BTreeSet<&UnitName> = names.iter().collect();
     let waiting = async {
-        let mut feed = Feed::open(store).await?;
+        let mut view = View::open(store, names).await?;
         loop {
-            open.retain(|name| !told(&feed.model, name, state));
+            open.retain(|name| !told(view.model(), name, state));
             if open.is_empty() {
                 return anyhow::Ok(());
             }
-            if feed.advance().await.is_err() {
-                feed = Feed::open(store).await?;
+            if view.advance().await.is_err() {
+                view = View::open(store, names).await?;
             }
         }
     };
     match tokio::time::timeout(timeout, waiting).await {
         Ok(result) => result.map(|()| Waited::Reached),
         Err(_) => {
-            let feed = Feed::open(store).await?;
+            let view = View::open(store, names).await?;
             for name in open {
-                let (now, _) = standing(&feed.model, name);
+                let (now, _) = standing(view.model(), name);
                 eprintln!(
                     "strake: {name} is {now} after {} s, not {state}: `strake unit explain {name}` \
                      and `strake unit status {name}` may say why",
