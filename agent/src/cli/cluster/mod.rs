@@ -10,8 +10,9 @@ mod user;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, Subcommand};
 
 use super::output::Output;
@@ -25,6 +26,9 @@ use crate::cluster::{run, upkeep};
 use crate::exit::Exit;
 use crate::root::Root;
 use crate::systemd::bus::Bus;
+
+/// For one member's answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -117,9 +121,25 @@ impl Access {
         })
     }
 
+    /// At the first member that answers and follows a leader: at all of them at once, requests
+    /// would go to those that are down too.
     async fn store(&self) -> Result<Store> {
         let settings = &self.settings;
-        Store::of(&settings.seeds, &settings.ca, &self.identity).await
+        let mut last = anyhow!("no seeds are known");
+        for seed in &settings.seeds {
+            let asked = async {
+                let mut store = Store::of(&[*seed], &settings.ca, &self.identity).await?;
+                let status = store.status().await?;
+                ensure!(status.leader != 0, "{seed} follows no leader");
+                Ok(store)
+            };
+            match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(Ok(store)) => return Ok(store),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = anyhow!("{seed} does not answer within {PATIENCE:?}"),
+            }
+        }
+        Err(last)
     }
 }
 

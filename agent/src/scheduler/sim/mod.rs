@@ -6,6 +6,7 @@
 //! everything wanted runs, nothing else does.
 
 mod host;
+mod losses;
 mod node;
 mod scenarios;
 mod town;
