@@ -11,6 +11,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod dashboard;
+pub mod docker;
 pub mod exit;
 pub mod fetch;
 pub mod fleet;

@@ -220,6 +220,7 @@ fn merge_overlay(weak: &mut Overlay, strong: Overlay) {
     replace(&mut weak.masquerade, strong.masquerade);
     replace(&mut weak.interface, strong.interface);
     replace(&mut weak.prefix, strong.prefix);
+    join_named(&mut weak.networks, strong.networks, |one| &one.name, set);
 }
 
 fn merge_reboot(weak: &mut Reboot, strong: Reboot) {

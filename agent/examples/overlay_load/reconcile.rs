@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use strake_agent::metrics::Registry;
-use strake_agent::overlay::cidr::Cidr;
+use strake_agent::overlay::cidr::{Cidr, Family};
 use strake_agent::overlay::client::{Client, DEFAULT_PREFIX, TTL};
 use strake_agent::overlay::figures::Figures;
 use strake_agent::overlay::kernel::{Choice, Counters, Error, Kernel, Made, Place, Tunnel, Uplink};
+use strake_agent::overlay::named::Which;
 use strake_agent::overlay::report::Report;
 use strake_agent::overlay::restart::Nobody;
 use strake_agent::overlay::service::{Pace, Service};
@@ -99,6 +100,10 @@ impl Kernel for Recording {
         Ok(())
     }
 
+    fn docker_rules(&mut self, _: Family) -> Result<Option<Value>, Error> {
+        Ok(None)
+    }
+
     fn rules_generation(&mut self) -> Result<u32, Error> {
         Ok(1)
     }
@@ -143,6 +148,8 @@ async fn measured(leases: usize) -> Result<Value> {
     let settings = Settings::read(&Root::new(dir.path()), |_| None)?;
     let mut service = Service {
         root: Root::new(dir.path()),
+        which: Which::Default,
+        shared: Rc::default(),
         settings,
         machine: "f".repeat(32),
         towards: None,
@@ -152,7 +159,6 @@ async fn measured(leases: usize) -> Result<Value> {
         runtimes: Nobody,
         report: Report::default(),
         told: None,
-        rules: None,
         key: None,
         figures: Figures::new(&Registry::default()),
     };

@@ -1,27 +1,18 @@
-//! Which containers docker runs for units, over its socket. docker is never woken for this: its
-//! socket would start it.
+//! Which containers docker runs for units.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use anyhow::{Context, Result};
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use hyper::body::Incoming;
 use serde::Deserialize;
-use tokio::net::UnixStream;
 
 use super::place::Container;
-use crate::root::Root;
+use crate::docker::{Docker, filters};
 
-pub const SOCKET: &str = "/run/docker.sock";
-/// There as long as docker runs.
-const PID: &str = "/run/docker.pid";
 const LABEL: &str = "strake.unit";
-/// Of a list: a thousand containers are a few megabytes.
-const LONGEST: usize = 32 << 20;
 /// What happens to containers that may change where they are, or whether they are well.
 const EVENTS: [&str; 7] = [
     "start",
@@ -32,10 +23,6 @@ const EVENTS: [&str; 7] = [
     "connect",
     "disconnect",
 ];
-
-pub fn runs(root: &Root) -> bool {
-    root.locate(PID.as_ref()).is_ok_and(|path| path.exists())
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -80,33 +67,13 @@ fn container(listed: Listed) -> Option<Container> {
     })
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Response<Incoming>> {
-    let stream = UnixStream::connect(socket).await;
-    let stream = stream.with_context(|| format!("connecting to {}", socket.display()))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the answer's body or with whoever reads it.
-    tokio::spawn(connection);
-    let request = Request::get(path)
-        .header("Host", "docker")
-        .body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await?;
-    ensure!(
-        answer.status().is_success(),
-        "docker says {}",
-        answer.status()
-    );
-    Ok(answer)
-}
-
 /// All that belong to a unit.
-pub async fn containers(socket: &Path) -> Result<Vec<Container>> {
-    let filters = query(&serde_json::json!({"label": [LABEL]}));
-    let answer = ask(socket, &format!("/containers/json?filters={filters}")).await?;
-    let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-    let body = body.map_err(|error| anyhow::anyhow!("reading docker's containers: {error}"))?;
+pub async fn containers(docker: &Docker) -> Result<Vec<Container>> {
+    let filters = filters(&serde_json::json!({"label": [LABEL]}));
+    let path = format!("/containers/json?{filters}");
+    let listed = docker.ask(Method::GET, &path, None).await?;
     let listed: Vec<Listed> =
-        serde_json::from_slice(&body.to_bytes()).context("understanding docker's containers")?;
+        serde_json::from_value(listed).context("understanding docker's containers")?;
     Ok(listed.into_iter().filter_map(container).collect())
 }
 
@@ -115,10 +82,10 @@ pub async fn containers(socket: &Path) -> Result<Vec<Container>> {
 pub struct Events(Incoming);
 
 impl Events {
-    pub async fn follow(socket: &Path) -> Result<Events> {
-        let filters =
-            query(&serde_json::json!({"type": ["container", "network"], "event": EVENTS}));
-        let answer = ask(socket, &format!("/events?filters={filters}")).await?;
+    pub async fn follow(docker: &Docker) -> Result<Events> {
+        let wanted = serde_json::json!({"type": ["container", "network"], "event": EVENTS});
+        let path = format!("/events?{}", filters(&wanted));
+        let answer = docker.open(Method::GET, &path, None).await?;
         Ok(Events(answer.into_body()))
     }
 
@@ -128,11 +95,6 @@ impl Events {
         frame.context("listening to docker")?;
         Ok(())
     }
-}
-
-fn query(filters: &serde_json::Value) -> String {
-    let text = filters.to_string();
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -167,7 +129,8 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.expect("sent");
             String::from_utf8_lossy(&asked[..length]).into_owned()
         };
-        let (asked, found) = tokio::join!(serve, containers(&socket));
+        let docker = Docker::at(&socket);
+        let (asked, found) = tokio::join!(serve, containers(&docker));
         let wanted =
             "GET /containers/json?filters=%7B%22label%22%3A%5B%22strake.unit%22%5D%7D HTTP/1.1";
         assert!(asked.starts_with(wanted), "{asked}");
@@ -193,7 +156,9 @@ mod tests {
     async fn a_docker_that_refuses_is_told() {
         let dir = tempfile::tempdir().expect("temp dir");
         let socket = dir.path().join("docker.sock");
-        let error = containers(&socket).await.expect_err("nobody listens");
+        let error = containers(&Docker::at(&socket))
+            .await
+            .expect_err("nobody listens");
         assert!(format!("{error:#}").contains("docker.sock"), "{error:#}");
         let listener = UnixListener::bind(&socket).expect("socket");
         let serve = async {
@@ -204,7 +169,8 @@ mod tests {
             stream.write_all(answer).await.expect("sent");
             stream
         };
-        let (_stream, found) = tokio::join!(serve, containers(&socket));
+        let docker = Docker::at(&socket);
+        let (_stream, found) = tokio::join!(serve, containers(&docker));
         let error = found.expect_err("docker refuses");
         assert!(format!("{error:#}").contains("500"), "{error:#}");
     }

@@ -11,10 +11,13 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::docker::{self, Events};
+use super::docker::{Events, containers};
 use super::place::{Container, Machine, Places, places};
 use super::status::Report;
-use crate::overlay::report::Status;
+use crate::docker::Docker;
+use crate::overlay::cidr::Cidr;
+use crate::overlay::named::Which;
+use crate::overlay::report::{NAMED, Status};
 use crate::root::Root;
 use crate::scheduler::host::systemd::loaded;
 use crate::scheduler::name::UnitName;
@@ -106,10 +109,10 @@ impl Local {
     /// While docker is silent, its containers are believed to be where they were: they outlive it.
     async fn follow_docker(&self, found: watch::Sender<Vec<Container>>) -> ! {
         loop {
-            if docker::runs(&self.root) {
-                let error = self.ask_docker(&found).await.err();
+            if let Some(docker) = Docker::running(&self.root) {
+                let error = self.ask_docker(&docker, &found).await.err();
                 let problem = error.map(|error| format!("{error:#}"));
-                let still = docker::runs(&self.root);
+                let still = Docker::running(&self.root).is_some();
                 self.report
                     .borrow_mut()
                     .problem("docker", problem.filter(|_| still));
@@ -118,11 +121,14 @@ impl Local {
         }
     }
 
-    async fn ask_docker(&self, found: &watch::Sender<Vec<Container>>) -> Result<()> {
-        let socket = self.root.locate(docker::SOCKET.as_ref())?;
-        let mut events = Events::follow(&socket).await?;
+    async fn ask_docker(
+        &self,
+        docker: &Docker,
+        found: &watch::Sender<Vec<Container>>,
+    ) -> Result<()> {
+        let mut events = Events::follow(docker).await?;
         loop {
-            let now = docker::containers(&socket).await?;
+            let now = containers(docker).await?;
             self.report.borrow_mut().problem("docker", None);
             found.send_if_modified(|before| {
                 let is_news = *before != now;
@@ -144,20 +150,27 @@ fn is_running(active: Active, sub: &str) -> bool {
     }
 }
 
-/// In the overlay the machine is at the first address of its subnet, where there is a tunnel.
+/// Networks of containers, of those with names too. In the overlay the machine is at the first address of its subnet, where there is a tunnel.
 fn machine_of(root: &Root, address: Option<IpAddr>) -> Machine {
-    let status = Status::load(root).ok().flatten();
-    let subnets = status.as_ref().and_then(|status| status.subnets);
-    let networks: Vec<_> = subnets
-        .into_iter()
-        .flat_map(|subnets| [subnets.v4, subnets.v6])
-        .flatten()
-        .collect();
-    let has_tunnel = status.is_some_and(|status| !status.devices.is_empty());
+    let status = |which: &Which| Status::load(root, which).ok().flatten();
+    let subnets = |status: &Status| {
+        let subnets = status.subnets.into_iter();
+        let both = subnets.flat_map(|subnets| [subnets.v4, subnets.v6]);
+        both.flatten().collect::<Vec<Cidr>>()
+    };
+    let own = status(&Which::Default);
+    let mut networks = own.as_ref().map(subnets).unwrap_or_default();
+    let has_tunnel = own.is_some_and(|status| !status.devices.is_empty());
     let addresses = match has_tunnel && !networks.is_empty() {
         true => networks.iter().map(|subnet| subnet.address()).collect(),
         false => address.into_iter().collect(),
     };
+    for entry in root.list(NAMED) {
+        let name = entry.to_str().and_then(|name| name.strip_suffix(".json"));
+        let name = name.and_then(|name| name.parse().ok());
+        let named = name.and_then(|name| status(&Which::Named(name)));
+        networks.extend(named.as_ref().map(subnets).unwrap_or_default());
+    }
     Machine {
         addresses,
         networks,
@@ -201,15 +214,31 @@ mod tests {
             }),
             ..Status::default()
         };
-        status.save(&root).expect("saved");
+        status.save(&root, &Which::Default).expect("saved");
         let by_routes = Machine {
             networks: vec![subnet],
             ..plain
         };
         assert_eq!(machine_of(&root, Some(address)), by_routes, "host-gw");
         status.devices = vec!["flannel.1".to_string()];
-        status.save(&root).expect("saved");
+        status.save(&root, &Which::Default).expect("saved");
         let addresses = vec![subnet.address()];
         assert_eq!(machine_of(&root, Some(address)).addresses, addresses);
+        let other = "10.6.3.0/24".parse().expect("subnet");
+        let subnets = Some(Subnets {
+            v4: Some(other),
+            v6: None,
+        });
+        let named = Status {
+            subnets,
+            ..Status::default()
+        };
+        let name = Which::Named("db".parse().expect("name"));
+        named.save(&root, &name).expect("saved");
+        let machine = machine_of(&root, Some(address));
+        assert_eq!(
+            (machine.addresses, machine.networks),
+            (addresses, vec![subnet, other])
+        );
     }
 }

@@ -12,6 +12,7 @@ use super::answer::{answer, asked};
 use super::desired::{Verdict, desired, overlapping};
 use super::kernel::Kernel;
 use super::lease::Lease;
+use super::named::Clash;
 use super::report::{Peer, PeerWay};
 use super::service::{Due, Joined, Leases, Runtimes, Service, chain, public_addresses};
 use super::state::{Way, changes};
@@ -28,6 +29,8 @@ pub(super) enum Over {
     Taken(String),
     OtherConfig,
     OtherUplink,
+    /// With a network that comes before this one.
+    Clash(Clash),
 }
 
 impl fmt::Display for Over {
@@ -38,6 +41,7 @@ impl fmt::Display for Over {
             Over::Taken(by) => write!(f, "the lease was taken by {by}"),
             Over::OtherConfig => f.write_str("the network has another config"),
             Over::OtherUplink => f.write_str("the uplink is another one"),
+            Over::Clash(clash) => write!(f, "it cannot be here: {clash}"),
         }
     }
 }
@@ -135,7 +139,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let all = self.client.all();
         match self.client.store().watch(&all, known + 1).await {
             Ok(watch) => {
-                eprintln!("strake: overlay: following the store on from revision {known}");
+                self.report
+                    .say(&format!("following the store on from revision {known}"));
                 self.report.problem("store", None);
                 followed.follow(watch);
             }
@@ -221,7 +226,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         match end {
             WatchEnd::Lost(why) => self.report.problem("store", Some(why)),
             WatchEnd::Compacted(_) => {
-                eprintln!("strake: overlay: {end}: reading all leases again");
+                self.report.say(&format!("{end}: reading all leases again"));
                 followed.known = None;
             }
         }
@@ -317,6 +322,9 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
 
     /// What was changed behind our back is mended: devices first, then what is in them.
     fn compare(&mut self, joined: &mut Joined, followed: &Followed) -> Option<Over> {
+        if let Err(clash) = self.shared.claim(&self.which, &joined.config) {
+            return Some(Over::Clash(clash));
+        }
         let choice = self.settings.choice(self.towards);
         match self.kernel.uplink(&choice) {
             Ok(Some(uplink)) if uplink == joined.uplink => self.report.problem("uplink", None),

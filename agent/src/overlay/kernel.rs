@@ -4,6 +4,8 @@
 use std::io;
 use std::net::IpAddr;
 
+use serde_json::Value;
+
 use super::cidr::{Cidr, Family};
 use super::mac::Mac;
 use super::state::{Change, State};
@@ -177,6 +179,9 @@ pub trait Kernel {
 
     /// Rules of nftables, all of them or none.
     fn load_rules(&mut self, text: &str) -> Result<(), Error>;
+
+    /// docker's chain for rules of others, in nftables' JSON; nothing where docker has none.
+    fn docker_rules(&mut self, family: Family) -> Result<Option<Value>, Error>;
 
     /// Another one as soon as anybody has changed any rule.
     fn rules_generation(&mut self) -> Result<u32, Error>;

@@ -27,13 +27,13 @@ pub struct Record {
 
 impl Record {
     /// Nothing also when it is damaged: the store knows the rest.
-    pub fn load(root: &Root, prefix: &str) -> Option<Record> {
-        let text = root.read_text(PATH).ok()?;
+    pub fn load(root: &Root, path: &str, prefix: &str) -> Option<Record> {
+        let text = root.read_text(path).ok()?;
         let record: Record = serde_json::from_str(&text).ok()?;
         (record.prefix == prefix).then_some(record)
     }
 
-    pub fn save(&self, root: &Root) -> Result<(), write::Error> {
+    pub fn save(&self, root: &Root, path: &str) -> Result<(), write::Error> {
         // A type of ours, whose serialisation cannot fail.
         let text = serde_json::to_vec(self).unwrap_or_default();
         let node = Node::File {
@@ -43,7 +43,7 @@ impl Record {
             uid: 0,
             gid: 0,
         };
-        write_one(root, PATH, node)
+        write_one(root, path, node)
     }
 
     /// Whether nobody else can have the subnet: the lease has not run out, with a tenth to spare.
@@ -78,16 +78,16 @@ mod tests {
     fn it_is_read_as_written_and_for_its_own_network_only() {
         let dir = tempfile::tempdir().expect("temp dir");
         let root = Root::new(dir.path());
-        assert_eq!(Record::load(&root, "/coreos.com/network"), None);
-        record().save(&root).expect("written");
+        assert_eq!(Record::load(&root, PATH, "/coreos.com/network"), None);
+        record().save(&root, PATH).expect("written");
         let path = dir.path().join("state/overlay/network.json");
         let metadata = std::fs::metadata(&path).expect("a file");
         assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
-        let read = Record::load(&root, "/coreos.com/network");
+        let read = Record::load(&root, PATH, "/coreos.com/network");
         assert_eq!(read, Some(record()));
-        assert_eq!(Record::load(&root, "/other"), None);
+        assert_eq!(Record::load(&root, PATH, "/other"), None);
         std::fs::write(path, "{").expect("written");
-        assert_eq!(Record::load(&root, "/coreos.com/network"), None);
+        assert_eq!(Record::load(&root, PATH, "/coreos.com/network"), None);
     }
 
     #[test]

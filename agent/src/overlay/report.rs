@@ -8,11 +8,14 @@ use strake_updates::time::Timestamp;
 
 use super::cidr::Cidr;
 use super::lease::Subnets;
+use super::named::Which;
 use crate::apply::tree::Node;
 use crate::apply::write::{self, write_one};
 use crate::root::Root;
 
 pub const PATH: &str = "/run/strake/overlay/status.json";
+/// Where there is one for each network with a name.
+pub const NAMED: &str = "/run/strake/overlay/networks";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -113,41 +116,55 @@ impl Default for Status {
 
 impl Status {
     /// Nothing while the service has not written one since the boot.
-    pub fn load(root: &Root) -> std::io::Result<Option<Status>> {
-        let Some(text) = root.read_optional(PATH)? else {
+    pub fn load(root: &Root, which: &Which) -> std::io::Result<Option<Status>> {
+        let Some(text) = root.read_optional(which.status())? else {
             return Ok(None);
         };
         Ok(Some(serde_json::from_str(&text)?))
     }
 
-    pub fn save(&self, root: &Root) -> Result<(), write::Error> {
+    pub fn save(&self, root: &Root, which: &Which) -> Result<(), write::Error> {
         // A type of ours, whose serialisation cannot fail.
         let text = serde_json::to_vec(self).unwrap_or_default();
-        write_one(root, PATH, Node::text(text))
+        write_one(root, &which.status(), Node::text(text))
     }
 }
 
 /// The status being told, and which of its problems the journal has heard of.
 #[derive(Debug, Default)]
 pub struct Report {
+    which: Which,
     pub status: Status,
     told: Status,
 }
 
 impl Report {
+    pub fn new(which: Which) -> Report {
+        Report {
+            which,
+            ..Report::default()
+        }
+    }
+
+    /// A line in the journal.
+    pub fn say(&self, line: &str) {
+        eprintln!("strake: {}: {line}", self.which.label());
+    }
+
     /// Says it once, and once more when it is over.
     pub fn problem(&mut self, subject: &str, problem: Option<String>) {
         let problems = &mut self.status.problems;
         match problem {
             Some(text) => {
                 if problems.get(subject) != Some(&text) {
-                    eprintln!("strake: overlay: {subject}: {text}");
+                    let line = format!("{subject}: {text}");
                     problems.insert(subject.to_string(), text);
+                    self.say(&line);
                 }
             }
             None => {
                 if problems.remove(subject).is_some() {
-                    eprintln!("strake: overlay: {subject}: well again");
+                    self.say(&format!("{subject}: well again"));
                 }
             }
         }
@@ -160,8 +177,8 @@ impl Report {
     /// A status that cannot be written is only a status less.
     pub fn write(&mut self, root: &Root) {
         self.told = self.status.clone();
-        if let Err(error) = self.status.save(root) {
-            eprintln!("strake: overlay: writing {PATH}: {error}");
+        if let Err(error) = self.status.save(root, &self.which) {
+            self.say(&format!("writing {}: {error}", self.which.status()));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What container runtimes are told: pure texts.
 //!
-//! docker and CNI share one bridge, `docker0`: its address is the subnet's first one, docker gives
+//! docker and CNI share one bridge (`docker0`; `ov-NAME` of a network with a name): its address is the subnet's first one, docker gives
 //! addresses from the lower half, CNI from the upper one. Either may be there alone.
 
 use std::fmt::Write as _;
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use super::cidr::Cidr;
 use super::config::Config;
 use super::lease::Subnets;
+use super::named::Which;
 use crate::apply::tree::{Node, Tree};
 
 pub const DOCKER: &str = "/run/flannel/docker.env";
-pub const CNI: &str = "/etc/cni/net.d/10-strake.conflist";
-const BRIDGE: &str = "docker0";
 /// Bits of host addresses below which there is nothing worth halving.
 const LEAST_HALVED: u8 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
+    pub which: Which,
     pub config: Config,
     pub subnets: Subnets,
     pub mtu: u32,
@@ -32,11 +32,15 @@ pub struct Told {
 
 impl Told {
     pub fn files(&self, subnet_file: &str) -> Tree {
-        Tree::from([
+        let conflist = PathBuf::from(self.which.conflist());
+        let mut files = Tree::from([
             (PathBuf::from(subnet_file), Node::text(self.subnet_env())),
-            (PathBuf::from(DOCKER), Node::text(self.docker_env())),
-            (PathBuf::from(CNI), Node::text(self.conflist())),
-        ])
+            (conflist, Node::text(self.conflist())),
+        ]);
+        if self.which == Which::Default {
+            files.insert(PathBuf::from(DOCKER), Node::text(self.docker_env()));
+        }
+        files
     }
 
     /// As flannel writes it.
@@ -87,7 +91,7 @@ impl Told {
             .collect();
         let mut bridge = json!({
             "type": "bridge",
-            "bridge": BRIDGE,
+            "bridge": self.which.bridge(),
             "isGateway": true,
             "ipMasq": !self.masquerade,
             "hairpinMode": true,
@@ -99,7 +103,7 @@ impl Told {
         }
         let list = json!({
             "cniVersion": "1.0.0",
-            "name": "strake",
+            "name": self.which.in_cni(),
             "plugins": [
                 bridge,
                 {"type": "portmap", "capabilities": {"portMappings": true}},
@@ -110,7 +114,7 @@ impl Told {
 }
 
 /// docker's half and CNI's.
-fn halves(subnet: Cidr) -> Option<(Cidr, Cidr)> {
+pub(super) fn halves(subnet: Cidr) -> Option<(Cidr, Cidr)> {
     if subnet.length() > subnet.family().bits() - LEAST_HALVED {
         return None;
     }
@@ -144,6 +148,7 @@ mod tests {
     fn told(config: &str, v4: Option<&str>, v6: Option<&str>) -> Told {
         let cidr = |text: &str| text.parse().expect(text);
         Told {
+            which: Which::Default,
             config: Config::parse(config.as_bytes()).expect(config),
             subnets: Subnets {
                 v4: v4.map(cidr),
@@ -182,6 +187,24 @@ mod tests {
         let both = told(DUAL, Some("10.5.3.0/24"), Some("fd00:5:0:3::/64"));
         let v6 = "--ipv6 --fixed-cidr-v6=fd00:5:0:3::/65";
         assert!(both.docker_env().contains(v6), "{}", both.docker_env());
+    }
+
+    #[test]
+    fn a_network_with_a_name_has_its_own_bridge_and_files() {
+        let one = Told {
+            which: Which::Named("db".parse().expect("name")),
+            ..told(V4, Some("10.5.3.0/24"), None)
+        };
+        let files = one.files("/run/flannel/networks/db.env");
+        let paths: Vec<&str> = files.keys().filter_map(|path| path.to_str()).collect();
+        let expected = [
+            "/etc/cni/net.d/20-strake-db.conflist",
+            "/run/flannel/networks/db.env",
+        ];
+        assert_eq!(paths, expected);
+        let list: Value = serde_json::from_str(&one.conflist()).expect("JSON");
+        let names = (&list["name"], &list["plugins"][0]["bridge"]);
+        assert_eq!(names, (&json!("strake-db"), &json!("ov-db")));
     }
 
     #[test]

@@ -7,27 +7,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::NotFound;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
+use super::cidr::Family;
 use super::client::{Client, Held, Origin};
 use super::config::{Backend, Config};
 use super::desired::Own;
+use super::docker::Spec;
 use super::figures::Figures;
 use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
 use super::lease::{Lease, Subnets};
+use super::named::{Name, Which};
 use super::place::{self, Identity};
 use super::probe::{PORT, Responder};
 use super::record::Record;
 use super::report::{Report, State};
-use super::rules;
+use super::rules::Part;
 use super::runtime::Told;
 use super::settings::Settings;
+use super::shared::Shared;
 use super::wire::{self, Secret};
-use super::{cidr::Family, notify};
 use crate::apply::write::write;
 use crate::names::settings as names;
 use crate::root::Root;
@@ -74,11 +78,16 @@ impl Pace {
 pub trait Runtimes {
     /// The subnet is another one while containers may be running.
     async fn restart(&self) -> Result<()>;
+
+    /// docker, if it runs, has this network with a name; whether it had to be made.
+    async fn network(&self, name: &Name, spec: &Spec) -> Result<bool>;
 }
 
 #[derive(Debug)]
 pub struct Service<S, K, R> {
     pub root: Root,
+    pub which: Which,
+    pub shared: Rc<Shared>,
     pub settings: Settings,
     pub machine: String,
     /// From where this machine reaches its cluster, if that is known.
@@ -90,8 +99,6 @@ pub struct Service<S, K, R> {
     pub report: Report,
     /// What the container runtimes were told last.
     pub told: Option<Told>,
-    /// The generation of all rules right after ours were loaded, and ours.
-    pub rules: Option<(u32, String)>,
     pub figures: Figures,
     /// This machine's of wireguard, once it has needed one.
     pub key: Option<Secret>,
@@ -120,14 +127,16 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         loop {
             let joined = self.join(std::mem::take(&mut first)).await;
             let why = self.hold(joined).await;
-            eprintln!("strake: overlay: {why}: joining anew");
+            self.report.say(&format!("{why}: joining anew"));
         }
     }
 
     async fn join(&mut self, first: bool) -> Joined {
         self.report.status.state = State::Joining;
         if first && let Err(error) = self.begin_with_what_is_remembered() {
-            eprintln!("strake: overlay: not beginning with the subnet of before: {error:#}");
+            self.report.say(&format!(
+                "not beginning with the subnet of before: {error:#}"
+            ));
         }
         let mut tries = 0;
         loop {
@@ -140,6 +149,10 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             };
             self.report.problem("joining", Some(format!("{error:#}")));
             self.write_report();
+            if self.which != Which::Default {
+                // Whoever waits for it would wait for what another one may have spoilt.
+                self.shared.settle(&self.which);
+            }
             tokio::time::sleep(self.pace.retry(tries)).await;
             tries += 1;
         }
@@ -148,25 +161,28 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     /// Containers can have their addresses before the store answers, while nobody else can have
     /// the subnet.
     fn begin_with_what_is_remembered(&mut self) -> Result<()> {
-        let Some(record) = Record::load(&self.root, &self.settings.prefix) else {
+        let Some(record) = Record::load(&self.root, &self.which.record(), &self.settings.prefix)
+        else {
             return Ok(());
         };
         if !record.is_surely_held(clock()) {
             return Ok(());
         }
         let config = self.client.parse_config(record.config.as_bytes())?;
+        self.shared.claim(&self.which, &config)?;
         let uplink = self.uplink()?;
         let lease = self.offer(&config, &uplink, record.subnets)?;
         self.set_up(&config, &uplink, &lease)?;
         self.report.status.state = State::Remembered;
         self.hold_rules(&config, &lease);
         self.tell(&config, &lease, &uplink)?;
-        eprintln!(
-            "strake: overlay: beginning with {}, leased before; asking the store",
+        self.report.say(&format!(
+            "beginning with {}, leased before; asking the store",
             record.subnets
-        );
+        ));
         self.write_report();
-        notify::ready().context("telling systemd")
+        self.shared.settle(&self.which);
+        Ok(())
     }
 
     pub(super) fn write_report(&mut self) {
@@ -201,11 +217,12 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let uplink = self.uplink()?;
         let config_text = self.config_text().await?;
         let config = self.client.parse_config(&config_text)?;
+        self.shared.claim(&self.which, &config)?;
         for note in &config.notes {
             let key = self.client.config_key();
-            eprintln!("strake: overlay: {key}: {note}");
+            self.report.say(&format!("{key}: {note}"));
         }
-        let record = Record::load(&self.root, &self.settings.prefix);
+        let record = Record::load(&self.root, &self.which.record(), &self.settings.prefix);
         let none = Subnets { v4: None, v6: None };
         let before = record.as_ref().map_or(none, |record| record.subnets);
         let offer = self.offer(&config, &uplink, before)?;
@@ -219,7 +236,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         self.remember(&config_text, held.lease.subnets, devices);
         let snapshot = self.client.snapshot().await?;
         for entry in self.client.leftovers(&snapshot.leases, &held) {
-            eprintln!("strake: overlay: giving {} up: it is of before", entry.key);
+            self.report
+                .say(&format!("giving {} up: it is of before", entry.key));
             self.client.give_up(entry).await?;
         }
         self.hold_rules(&config, &held.lease);
@@ -229,10 +247,14 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         self.figures.join();
         self.report.status.reserved = held.origin == Origin::Reserved;
         self.write_report();
-        notify::ready().context("telling systemd")?;
-        if is_other {
-            let restarted = self.runtimes.restart().await;
-            restarted.context("restarting what runs containers, for another subnet")?;
+        self.shared.settle(&self.which);
+        match &self.which {
+            Which::Default if is_other => {
+                let restarted = self.runtimes.restart().await;
+                restarted.context("restarting what runs containers, for another subnet")?;
+            }
+            Which::Default => {}
+            Which::Named(_) => self.tell_docker().await,
         }
         Ok(Joined {
             doors: self.open_doors(&tunnels).await,
@@ -263,7 +285,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let text = network.to_string().into_bytes();
         self.client.parse_config(&text).context("strake.overlay")?;
         if self.client.write_config(&text).await? {
-            eprintln!("strake: overlay: {key} was missing: wrote it from strake.overlay");
+            self.report
+                .say(&format!("{key} was missing: wrote it from strake.overlay"));
         }
         let written = self.client.snapshot().await?.config;
         written.with_context(|| format!("{key} is gone again"))
@@ -281,7 +304,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
                  started before must be started again"
             ),
         };
-        eprintln!("strake: overlay: {line}");
+        self.report.say(&line);
     }
 
     /// The devices are there, up and addressed afterwards.
@@ -322,9 +345,13 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let name = &tunnel.name;
         match made {
             Made::Kept => {}
-            Made::Adapted => eprintln!("strake: overlay: {name} brought to what it should be"),
-            Made::Created => eprintln!("strake: overlay: made {name}"),
-            Made::Recreated => eprintln!("strake: overlay: made {name} anew: it was another"),
+            Made::Adapted => self
+                .report
+                .say(&format!("{name} brought to what it should be")),
+            Made::Created => self.report.say(&format!("made {name}")),
+            Made::Recreated => self
+                .report
+                .say(&format!("made {name} anew: it was another")),
         }
         Ok(index)
     }
@@ -334,7 +361,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let before = record.map_or(&[][..], |record| &record.devices);
         for name in before.iter().filter(|name| !devices.contains(name)) {
             if self.kernel.remove_tunnel(name)? {
-                eprintln!("strake: overlay: removed {name}: the network no longer has it");
+                self.report
+                    .say(&format!("removed {name}: the network no longer has it"));
             }
         }
         Ok(())
@@ -342,19 +370,12 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
 
     /// The masquerading table is there and ours, whoever flushed or changed what meanwhile.
     pub(super) fn hold_rules(&mut self, config: &Config, lease: &Lease) {
-        let text = match self.settings.masquerade {
-            true => rules::masquerade(config, &lease.subnets),
-            false => rules::none(),
+        let part = Part {
+            config: config.clone(),
+            subnets: lease.subnets,
+            masquerade: self.settings.masquerade,
         };
-        let held = self.kernel.rules_generation().and_then(|now| {
-            let is_held = |held: &(u32, String)| held.0 == now && held.1 == text;
-            if self.rules.as_ref().is_some_and(is_held) {
-                return Ok(());
-            }
-            self.kernel.load_rules(&text)?;
-            self.rules = Some((self.kernel.rules_generation()?, text));
-            Ok(())
-        });
+        let held = self.shared.hold_rules(&self.which, part, &mut self.kernel);
         let problem = match held {
             Ok(()) => None,
             // Without the program there are no rules of ours either.
@@ -376,7 +397,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             ttl: self.pace.ttl.as_secs(),
             devices,
         };
-        let saved = record.save(&self.root);
+        let saved = record.save(&self.root, &self.which.record());
         let problem = saved.err().map(|error| error.to_string());
         self.report.problem("remembering the subnet", problem);
     }
@@ -384,6 +405,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
     /// Writes what container runtimes read; whether they must begin anew with it.
     fn tell(&mut self, config: &Config, lease: &Lease, uplink: &Uplink) -> Result<bool> {
         let told = Told {
+            which: self.which.clone(),
             config: config.clone(),
             subnets: lease.subnets,
             mtu: place::mtu(config, uplink),

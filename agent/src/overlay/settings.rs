@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::client::DEFAULT_PREFIX;
 use super::kernel::Choice;
+use super::named::{Named, Which};
 use crate::root::Root;
 use crate::store::etcd;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub subnet_file: String,
     /// flannel's JSON, written when the store has none.
     pub network: Option<Value>,
+    /// Networks with names, beside the one without.
+    pub networks: Vec<Named>,
     pub etcd: etcd::Settings,
 }
 
@@ -37,6 +40,7 @@ struct File {
     prefix: Option<String>,
     masquerade: Option<bool>,
     network: Option<Value>,
+    networks: Vec<Named>,
 }
 
 impl Settings {
@@ -71,6 +75,7 @@ impl Settings {
             masquerade,
             subnet_file: flannels("SUBNET_FILE").unwrap_or_else(|| SUBNET_FILE.to_string()),
             network: file.network,
+            networks: file.networks,
             etcd: match flannels("ETCD_ENDPOINTS") {
                 Some(endpoints) => etcd::Settings {
                     endpoints: endpoints.split(',').map(str::to_string).collect(),
@@ -81,6 +86,17 @@ impl Settings {
                 None => etcd::Settings::read(root)?,
             },
         })
+    }
+
+    /// As they are for a network with a name.
+    pub fn of(&self, which: &Which, network: Option<Value>) -> Settings {
+        Settings {
+            prefix: which.prefix(&self.prefix),
+            subnet_file: which.subnet_file(&self.subnet_file),
+            network,
+            networks: Vec::new(),
+            ..self.clone()
+        }
     }
 
     /// `towards` is the address from which this machine reaches its cluster, if that is known.

@@ -5,6 +5,7 @@ mod files;
 mod findings;
 mod host;
 mod overlay;
+mod overlay_networks;
 mod strake;
 mod unit_content;
 mod unit_settings;

@@ -1,6 +1,7 @@
 //! `strake.overlay`.
 
 use super::findings::{Findings, Path};
+use super::overlay_networks;
 use super::view::View;
 use crate::config::Overlay;
 use crate::problem::{Level, Rule};
@@ -35,6 +36,7 @@ pub(super) fn read(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) ->
         masquerade: view.flag("masquerade"),
         interface: view.string("interface"),
         prefix: view.string("prefix"),
+        networks: overlay_networks::read(view, path, out),
     };
     for (network, subnet) in [
         ("network", "subnet_length"),
@@ -59,12 +61,12 @@ pub(super) fn read(strake: View<'_>, path: &Path<'_>, out: &mut Findings<'_>) ->
     overlay
 }
 
-fn number<T: std::str::FromStr>(view: View<'_>, name: &str) -> Option<T> {
+pub(super) fn number<T: std::str::FromStr>(view: View<'_>, name: &str) -> Option<T> {
     view.text(name).and_then(|text| text.parse().ok())
 }
 
 /// A share is cut from a network, four of them at least.
-fn fitting(
+pub(super) fn fitting(
     view: View<'_>,
     network: &str,
     subnet: &str,

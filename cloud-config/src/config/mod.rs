@@ -18,7 +18,8 @@ pub use files::{Owner, Source, WriteFile, Written};
 pub use host::{CaCert, EtcHosts, KernelModule, Mount, Ntp, Proxy, Swap};
 pub use service::{Daemon, Oem, RebootStrategy, Setting, Update};
 pub use strake::{
-    AddressSources, Cluster, Dashboard, Health, Overlay, Reboot, Strake, UpdateLimits, Window,
+    AddressSources, Cluster, Dashboard, Health, Overlay, OverlayNetwork, Reboot, Strake,
+    UpdateLimits, Window,
 };
 pub use unit::{Command, DropIn, Unit, UnitGroup};
 pub use user::{KeyImport, User};

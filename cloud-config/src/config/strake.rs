@@ -91,6 +91,21 @@ pub struct Overlay {
     pub masquerade: Option<bool>,
     pub interface: Option<String>,
     pub prefix: Option<String>,
+    pub networks: Vec<OverlayNetwork>,
+}
+
+/// A network with a name, beside the one without.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct OverlayNetwork {
+    pub name: String,
+    pub network: Option<String>,
+    pub ipv6_network: Option<String>,
+    pub subnet_length: Option<u8>,
+    pub ipv6_subnet_length: Option<u8>,
+    pub backend: Option<String>,
+    pub vni: Option<u32>,
+    /// Networks that it exchanges packets with.
+    pub allow: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -48,6 +48,7 @@ pub(super) fn files(config: &Config) -> Vec<FileSpec> {
     files.extend(reboot(&config.strake.reboot));
     files.extend(overlay::file(&config.strake.overlay));
     files.extend(config.strake.dashboard.as_ref().map(dashboard));
+    files.extend(overlay::docker(&config.strake.overlay));
     files
 }
 

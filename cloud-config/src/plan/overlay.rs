@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::FileSpec;
-use crate::config::Overlay;
+use crate::config::{Overlay, OverlayNetwork};
 
 /// Only what is set: the service knows its own defaults.
 pub(super) fn file(overlay: &Overlay) -> Option<FileSpec> {
@@ -15,10 +15,17 @@ pub(super) fn file(overlay: &Overlay) -> Option<FileSpec> {
     put(&mut value, "interface", &overlay.interface);
     put(&mut value, "masquerade", &overlay.masquerade);
     put(&mut value, "prefix", &overlay.prefix);
+    if !overlay.networks.is_empty() {
+        value.insert(
+            "networks".into(),
+            overlay.networks.iter().map(named).collect(),
+        );
+    }
     let here_only = Overlay {
         interface: overlay.interface.clone(),
         masquerade: overlay.masquerade,
         prefix: overlay.prefix.clone(),
+        networks: overlay.networks.clone(),
         ..Overlay::default()
     };
     if *overlay != here_only {
@@ -29,6 +36,39 @@ pub(super) fn file(overlay: &Overlay) -> Option<FileSpec> {
         format!("{}\n", Value::Object(value)),
         "strake.overlay",
     ))
+}
+
+/// docker is given the networks with names as soon as it runs.
+pub(super) fn docker(overlay: &Overlay) -> Option<FileSpec> {
+    if overlay.networks.is_empty() {
+        return None;
+    }
+    Some(FileSpec::text(
+        "/etc/systemd/system/docker.service.d/50-strake-networks.conf",
+        "[Service]\nExecStartPost=-/usr/bin/strake overlay docker\n",
+        "strake.overlay",
+    ))
+}
+
+fn named(one: &OverlayNetwork) -> Value {
+    let known = Overlay {
+        network: one.network.clone(),
+        ipv6_network: one.ipv6_network.clone(),
+        subnet_length: one.subnet_length,
+        ipv6_subnet_length: one.ipv6_subnet_length,
+        backend: one.backend.clone(),
+        vni: one.vni,
+        ..Overlay::default()
+    };
+    let mut value = Map::new();
+    value.insert("name".into(), json!(one.name));
+    if known != Overlay::default() {
+        value.insert("network".into(), network(&known));
+    }
+    if !one.allow.is_empty() {
+        value.insert("allow".into(), json!(one.allow));
+    }
+    Value::Object(value)
 }
 
 fn network(overlay: &Overlay) -> Value {

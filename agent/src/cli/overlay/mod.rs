@@ -1,13 +1,17 @@
 //! `strake overlay ...`
 
 mod check;
+mod docker;
 mod peers;
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use super::RootArg;
 use super::output::{Output, columns, print};
@@ -18,11 +22,14 @@ use crate::overlay::client::Client;
 use crate::overlay::config::Config;
 use crate::overlay::figures::Figures;
 use crate::overlay::kernel::{Counters, Kernel};
+use crate::overlay::named::{Name, Networks, Which};
 use crate::overlay::netlink::{Connection, Netlink};
+use crate::overlay::notify;
 use crate::overlay::report::{Report, Status};
 use crate::overlay::restart::{Nobody, Systemd};
 use crate::overlay::service::{Pace, Runtimes, Service};
 use crate::overlay::settings::Settings;
+use crate::overlay::shared::Shared;
 use crate::root::Root;
 use crate::scheduler::facts::machine_id;
 use crate::scheduler::service::{address_towards_cluster, until_certified, until_renewed};
@@ -46,6 +53,12 @@ pub(super) enum Command {
     },
     /// Write the network's config into the store. Exit code 3: there is one already
     Init(Init),
+    /// Give docker the networks with names (run by docker.service). Exit code 3: there are none, or
+    /// docker does not run
+    Docker {
+        #[command(flatten)]
+        root: RootArg,
+    },
     /// Ask every peer through the tunnel, both ways and with packets of full size, and name what is
     /// wrong. Exit code 1: something is; 3: there is nobody to ask
     Check {
@@ -87,6 +100,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Init(init) => on_one_thread(init.run())?,
+        Command::Docker { root } => docker::run(&root.root()),
         Command::Check { root, output } => check::run(&root.root(), output),
         Command::Status { root, output } => status(&root.root(), output),
     }
@@ -97,7 +111,7 @@ fn settings(root: &Root) -> Result<Settings> {
 }
 
 /// Ends when the machine has a new certificate: the next start uses it.
-async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()> {
+async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes + Copy + 'static) -> Result<()> {
     if std::env::var_os("FLANNELD_ETCD_ENDPOINTS").is_none_or(|value| value.is_empty()) {
         until_certified(&root).await;
     }
@@ -105,26 +119,60 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes) -> Result<()>
     let (own_root, etcd) = (root.clone(), settings.etcd.clone());
     let store = Etcd::connect(&settings.etcd).await?;
     let registry = Registry::default();
-    let mut service = Service {
-        machine: machine_id(&root)?.to_string(),
-        towards: address_towards_cluster(&root),
-        pace: Pace {
-            ttl,
-            ..Pace::default()
-        },
-        client: Client::new(store, &settings.prefix, ttl),
-        kernel: Netlink::open()?,
-        runtimes,
-        report: Report::default(),
-        told: None,
-        rules: None,
-        figures: Figures::new(&registry),
-        key: None,
-        root,
-        settings,
+    let machine = machine_id(&root)?.to_string();
+    let networks = Networks::read(&settings.networks);
+    let named = networks
+        .all
+        .iter()
+        .map(|(name, _)| Which::Named(name.clone()));
+    let all = named.chain([Which::Default]);
+    let shared = Rc::new(Shared::new(all, networks.allowed));
+    let service = |which: Which, network, registry: &Registry| -> Result<_> {
+        let settings = settings.of(&which, network);
+        Ok(Service {
+            machine: machine.clone(),
+            towards: address_towards_cluster(&root),
+            pace: Pace {
+                ttl,
+                ..Pace::default()
+            },
+            client: Client::new(store.clone(), &settings.prefix, ttl),
+            kernel: Netlink::open()?,
+            runtimes,
+            report: Report::new(which.clone()),
+            told: None,
+            figures: Figures::new(registry),
+            key: None,
+            root: root.clone(),
+            shared: shared.clone(),
+            which,
+            settings,
+        })
+    };
+    let mut own = service(Which::Default, settings.network.clone(), &registry)?;
+    for (name, problem) in networks.problems {
+        own.report
+            .problem(&format!("network {name}"), Some(problem));
+    }
+    let mut named = JoinSet::new();
+    for (name, network) in networks.all {
+        // Figures are of the network without a name.
+        let mut service = service(Which::Named(name), network, &Registry::default())?;
+        let shared = shared.clone();
+        named.spawn_local(async move {
+            shared.turn_of_named().await;
+            service.run().await
+        });
+    }
+    let ready = async {
+        shared.settled().await;
+        notify::ready().context("telling systemd")?;
+        std::future::pending::<Result<()>>().await
     };
     tokio::select! {
-        ended = service.run() => ended,
+        ended = own.run() => ended,
+        ended = ready => ended,
+        Some(ended) = named.join_next() => ended.context("holding a network with a name")?,
         never = metrics::offer(&own_root, "overlay", &registry) => never,
         () = until_renewed(&own_root, &etcd) => {
             eprintln!("the machine has another certificate: beginning anew with it");
@@ -190,11 +238,13 @@ struct Shown {
     counters: Vec<(String, Counters)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     wireguard: Vec<Connection>,
+    /// Networks with names.
+    named: BTreeMap<Name, Status>,
 }
 
 /// Nothing where the service has told nothing, which is said.
 fn load(root: &Root) -> Result<Option<Status>> {
-    let status = Status::load(root).context("reading the service's status")?;
+    let status = Status::load(root, &Which::Default).context("reading the service's status")?;
     if status.is_none() {
         eprintln!(
             "strake: the overlay network is not in use here: strake-overlay.service has told nothing since the boot"
@@ -221,10 +271,18 @@ fn status(root: &Root, output: Output) -> Result<Exit> {
             }
         }
     }
+    let mut named = BTreeMap::new();
+    for (name, _) in Networks::read(&settings(root)?.networks).all {
+        let found = Status::load(root, &Which::Named(name.clone()));
+        if let Some(found) = found.with_context(|| format!("reading the status of {name}"))? {
+            named.insert(name, found);
+        }
+    }
     let shown = Shown {
         status,
         counters,
         wireguard,
+        named,
     };
     output.print(&shown, || table(&shown))?;
     Ok(Exit::Done)
@@ -281,8 +339,30 @@ fn table(shown: &Shown) -> String {
         .map(|(name, value)| vec![name.to_string(), value])
         .collect();
     let mut text = columns(&rows);
+    if !shown.named.is_empty() {
+        text += &format!("\n{}", of_named(&shown.named));
+    }
     if !status.peers.is_empty() {
         text += &format!("\n{}", peers::table(status, &shown.wireguard, clock()));
     }
     text
+}
+
+fn of_named(named: &BTreeMap<Name, Status>) -> String {
+    let head = ["NETWORK", "STATE", "BACKEND", "SUBNET", "PEERS", "PROBLEMS"].map(str::to_string);
+    let mut rows = vec![head.to_vec()];
+    rows.extend(named.iter().map(|(name, status)| {
+        let subnet = status.subnets.as_ref().map(ToString::to_string);
+        let problems = status.problems.iter();
+        let problems: Vec<String> = problems.map(|(of, text)| format!("{of}: {text}")).collect();
+        vec![
+            name.to_string(),
+            status.state.word().to_string(),
+            status.backend.clone().unwrap_or("-".to_string()),
+            subnet.unwrap_or("-".to_string()),
+            status.peers.len().to_string(),
+            problems.join("; "),
+        ]
+    }));
+    columns(&rows)
 }

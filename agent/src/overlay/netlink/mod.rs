@@ -15,6 +15,7 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage as Message;
+use serde_json::Value;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
@@ -162,6 +163,10 @@ impl Kernel for Netlink {
 
     fn load_rules(&mut self, text: &str) -> Result<(), Error> {
         rules::load(text).map_err(|error| Error::new("load rules of nftables", error))
+    }
+
+    fn docker_rules(&mut self, family: Family) -> Result<Option<Value>, Error> {
+        rules::list(family).map_err(|error| Error::new("list docker's rules", error))
     }
 
     fn rules_generation(&mut self) -> Result<u32, Error> {

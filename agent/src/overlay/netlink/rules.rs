@@ -6,6 +6,11 @@ use std::process::{Command, Stdio};
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
+use serde_json::Value;
+
+use crate::overlay::cidr::Family;
+use crate::overlay::docker_user::CHAIN;
+use crate::overlay::rules::word;
 
 pub(super) fn load(text: &str) -> io::Result<()> {
     let mut nft = Command::new("nft")
@@ -24,6 +29,18 @@ pub(super) fn load(text: &str) -> io::Result<()> {
             let told = String::from_utf8_lossy(&done.stderr);
             Err(io::Error::other(told.trim().replace('\n', " ")))
         }
+    }
+}
+
+/// Nothing where there is no such chain.
+pub(super) fn list(family: Family) -> io::Result<Option<Value>> {
+    let listed = Command::new("nft")
+        .args(["-j", "-a", "list", "chain", word(family), "filter", CHAIN])
+        .stdin(Stdio::null())
+        .output()?;
+    match listed.status.success() {
+        true => Ok(Some(serde_json::from_slice(&listed.stdout)?)),
+        false => Ok(None),
     }
 }
 

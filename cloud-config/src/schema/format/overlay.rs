@@ -42,6 +42,29 @@ pub(crate) static OVERLAY_INTERFACE: Format = format("interface name or address"
     )
 });
 
+/// Names of docker's own, and of keys in the store.
+const RESERVED: [&str; 6] = ["default", "bridge", "host", "none", "config", "subnets"];
+
+fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let ends = text.starts_with('-') || text.ends_with('-');
+    (1..=12).contains(&text.len()) && text.chars().all(plain) && !ends
+}
+
+pub(crate) static OVERLAY_NAME: Format = format("network name", "", |text| {
+    ensure(
+        is_name(text) && !RESERVED.contains(&text),
+        "1 to 12 small letters, digits and hyphens, and none of default, bridge, host, none, config, subnets",
+    )
+});
+
+pub(crate) static OVERLAY_ALLOWED: Format = format("network name", "", |text| {
+    ensure(
+        is_name(text),
+        "the name of a network: 1 to 12 small letters, digits and hyphens, or default",
+    )
+});
+
 pub(crate) static OVERLAY_PREFIX: Format = format("key prefix", "", |text| {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
     ensure(

@@ -6,6 +6,7 @@ mod client;
 mod encrypted;
 mod members;
 mod names;
+mod networks;
 mod overlay;
 mod page;
 mod reboots;

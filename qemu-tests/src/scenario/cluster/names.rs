@@ -61,7 +61,7 @@ pub(super) fn by_name(one: &mut Machine, other: &mut Machine, stage: &Stage) -> 
         unit.replace('\n', "\\n")
     ))?;
     one.ask("sudo strake unit submit /tmp/greet@.container")?;
-    one.ask("sudo strake unit start greet@1.container greet@2.container")?;
+    one.ask("sudo strake unit start --timeout 300 greet@1.container greet@2.container")?;
     for machine in [&mut *one, &mut *other] {
         let all = found(machine, NAME, 2)?;
         let mut each = found(machine, &format!("1.{NAME}"), 1)?;

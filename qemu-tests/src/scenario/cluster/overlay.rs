@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::members::{Extra, LIMIT, Members, NUMBERS, control, start_with};
 use super::names::by_name;
+use super::networks::{self, CONFIG};
 use super::{formed, registered};
 use crate::machine::Machine;
 use crate::registry::{GREETER_PORT, GREETING};
@@ -34,6 +35,14 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
             how: How::Now(names),
         },
         Check {
+            name: "networks with names are apart but for the pair that is allowed",
+            how: How::Now(named_networks),
+        },
+        Check {
+            name: "a unit joins a network by name, and is told when it cannot",
+            how: How::Now(networks_of_units),
+        },
+        Check {
             name: "a machine that was cut off is reached again, and nothing was removed",
             how: How::Now(cut_off),
         },
@@ -45,7 +54,7 @@ const NETWORK: &str = "10.77.0.0/16";
 const PREFIX: &str = "10.77.";
 
 fn start(stage: &Stage) -> Result<Machine> {
-    start_with_overlay(stage, "")
+    start_with_overlay(stage, CONFIG)
 }
 
 /// `more`: keys of `strake.overlay`, indented by four.
@@ -159,6 +168,17 @@ fn names(one: &mut Machine, stage: &Stage) -> Result<()> {
     addresses(one, &mut members, stage)?;
     let other = members.get_mut(&3).context("no third machine")?;
     by_name(one, other, stage)
+}
+
+fn named_networks(one: &mut Machine, stage: &Stage) -> Result<()> {
+    let mut members = stage.members();
+    addresses(one, &mut members, stage)?;
+    let other = members.get_mut(&3).context("no third machine")?;
+    networks::apart(one, other, stage)
+}
+
+fn networks_of_units(one: &mut Machine, stage: &Stage) -> Result<()> {
+    networks::of_units(one, stage)
 }
 
 pub(super) fn both_ways(
