@@ -160,6 +160,7 @@ impl<U: Units, S: Store> Service<'_, U, S> {
             // A store that fails here failed the etcd look too.
             let known = Known::of(store, &self.who.id).await.unwrap_or_default();
             obstacles.extend(safety::zone(&lock, store, &self.who, &known.zone).await);
+            obstacles.extend(safety::replicas(store, &self.who).await);
         }
         if !obstacles.is_empty() {
             self.pause(PAUSE, obstacles.join("; "));

@@ -69,8 +69,7 @@ async fn look(
     }
     // Some may have been stopped or destroyed by their owner meanwhile.
     for name in left.clone() {
-        let unit = store.read(&keys::unit(&name)).await?;
-        let unit: Option<keys::Unit> = unit.as_ref().and_then(json);
+        let unit = ordered(store, &name).await?;
         if unit.is_none_or(|unit| unit.state != State::Launched) {
             left.remove(&name);
         }
@@ -88,6 +87,18 @@ async fn look(
         }
     }
     Ok(left.is_empty())
+}
+
+/// What is ordered of the unit. A replica has no order of its own, but its template's.
+async fn ordered(store: &impl Store, name: &UnitName) -> Result<Option<keys::Unit>, Error> {
+    let unit = store.read(&keys::unit(name)).await?;
+    match (unit, name.template()) {
+        (None, Some(template)) => {
+            let unit = store.read(&keys::unit(&template)).await?;
+            Ok(unit.as_ref().and_then(json))
+        }
+        (unit, _) => Ok(unit.as_ref().and_then(json)),
+    }
 }
 
 fn json<T: for<'a> serde::Deserialize<'a>>(entry: &Entry) -> Option<T> {
@@ -182,6 +193,27 @@ mod tests {
         assert!(!look(&store, &a, &mut stopped).await.expect("answer"));
         put(&store, keys::unit(&web), &unit(State::Inactive)).await;
         assert!(look(&store, &a, &mut stopped).await.expect("answer"));
+    }
+
+    #[tokio::test]
+    async fn a_replica_is_waited_for_as_long_as_its_template_is_to_run() {
+        let store = Memory::default();
+        let id: MachineId = "a".parse().expect("id");
+        let (template, replica): (UnitName, UnitName) = (
+            "web@.service".parse().expect("name"),
+            "web@1.service".parse().expect("name"),
+        );
+        let text = Text::parse("[Service]\nExecStart=/bin/true\n").expect("text");
+        let unit = |state| keys::Unit {
+            digest: text.digest(),
+            state,
+            run: 0,
+        };
+        let mut left = BTreeSet::from([replica]);
+        put(&store, keys::unit(&template), &unit(State::Launched)).await;
+        assert!(!look(&store, &id, &mut left).await.expect("answer"));
+        put(&store, keys::unit(&template), &unit(State::Inactive)).await;
+        assert!(look(&store, &id, &mut left).await.expect("answer"));
     }
 
     #[tokio::test]

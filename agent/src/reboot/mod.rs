@@ -21,6 +21,7 @@ mod acts;
 #[cfg(test)]
 mod decision_tests;
 mod drain;
+mod replicas;
 mod safety;
 pub mod undo;
 mod wall;

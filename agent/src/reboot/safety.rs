@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::zone;
+use super::{replicas, zone};
 use crate::cluster::identity::Identity;
 use crate::cluster::place::Place;
 use crate::cluster::settings::Settings;
@@ -69,6 +69,15 @@ pub(super) async fn zone<S: Store>(
         claim.as_ref().is_some_and(zone_of)
     })?;
     Some(format!("{other} of the same zone {zone} is away"))
+}
+
+/// A template that can spare none of this machine's replicas.
+pub(super) async fn replicas(store: &impl Store, who: &Claimant) -> Option<String> {
+    let id = who.id.parse().ok()?;
+    match replicas::scarce(store, &id).await {
+        Ok(why) => why,
+        Err(error) => Some(text(&error)),
+    }
 }
 
 /// What speaks against taking this member of etcd away; nothing on other machines. Leadership goes
