@@ -1,6 +1,7 @@
 //! What three machines do together: etcd from one cloud-config, units on whatever machine is
 //! there, and each kind of loss.
 
+mod asker;
 mod broken;
 mod client;
 mod encrypted;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::asker;
 use super::broken::stops_at_the_first;
 use super::client::Client;
 use super::formed;
@@ -52,6 +53,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
 };
 
 const UNIT: &str = "web.container";
+const NAME: &str = "web.lab.strake";
 /// Three installations and three boots, on machines that share two processors.
 const ROLL_LIMIT: u64 = 6 * BOOT_LIMIT;
 const SEMAPHORE: &str = "coreos.com/updateengine/rebootlock/semaphore";
@@ -67,16 +69,18 @@ fn start(stage: &Stage) -> Result<Machine> {
     let (server, registry) = (publisher.address()?, stage.registry()?.address());
     let extra = Extra {
         sections: format!(
-            "coreos:\n  update: {{group: {ROLLING}, server: \"{server}\", reboot_strategy: etcd-lock}}\n"
+            "coreos:\n  update: {{group: {ROLLING}, server: \"{server}\", reboot_strategy: etcd-lock}}\n{}",
+            asker::section(NAME)
         ),
         files: format!(
             "  - path: /etc/strake/update/root.json\n    content: |\n{root}  - path: \
              /etc/docker/daemon.json\n    content: |\n      {{\"storage-driver\": \"overlay2\", \
-             \"insecure-registries\": [\"{registry}\"]}}\n"
+             \"insecure-registries\": [\"{registry}\"]}}\n{}",
+            asker::file()
         ),
         strake: Some(format!(
             "  health: {{for: 1s, deadline: 5m, require: [{REQUIRED}]}}\n  dashboard: {{listen: \"0.0.0.0:{PORT}\", \
-             token: {TOKEN}}}\n"
+             token: {TOKEN}}}\n  overlay: {{network: 10.77.0.0/16}}\n"
         )),
         published: vec![GREETER_PORT, SHOP_PORT],
     };
@@ -166,6 +170,7 @@ fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
         .releases()?
         .publish(GOOD, ROLLING, &["--deltas", "0"])?;
     let mut members = stage.members();
+    let before = asked_by_name(one, &mut members)?;
     let client = Client::start(ports(one, &members, GREETER_PORT)?);
     let begin = Instant::now();
     one.expect_losses();
@@ -205,6 +210,10 @@ fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
         "etcd lost its majority: {watched:?}"
     );
     all_back(one, &mut members)?;
+    let after = asked_by_name(one, &mut members)?;
+    let (asked, failed) = (after.0 - before.0, after.1 - before.1);
+    println!("        {asked} requests by name over the overlay, {failed} failed");
+    ensure!(failed == 0, "{failed} of {asked} requests by name failed");
     let history = lock_history(one)?;
     let most = history.iter().map(Vec::len).max().unwrap_or_default();
     let mut who: Vec<&String> = history.iter().flatten().collect();
@@ -221,6 +230,19 @@ fn rolls(one: &mut Machine, stage: &Stage) -> Result<()> {
         "not all held the lock: {history:?}"
     );
     Ok(())
+}
+
+/// Requests of all machines' own clients, and those that failed; waits until all have begun.
+fn asked_by_name(one: &mut Machine, members: &mut Members) -> Result<(usize, usize)> {
+    let mut sum = (0, 0);
+    for machine in [one].into_iter().chain(members.values_mut()) {
+        let what = format!("an answer by name on {}", machine.name());
+        let (asked, failed) = machine.wait_until(&what, Deadline::seconds(LIMIT), |machine| {
+            Ok(Some(asker::counts(machine)?).filter(|(asked, _)| *asked > 0))
+        })?;
+        sum = (sum.0 + asked, sum.1 + failed);
+    }
+    Ok(sum)
 }
 
 /// Said again until the machine has heard it: it may be busy.
