@@ -195,6 +195,13 @@ async fn networks_are_apart_until_their_pair_is_allowed() {
         (is_right && is_whole).then_some(()).ok_or(chain)
     })
     .await;
+    until("the status tells of the network", &all, async || {
+        let table = all[0].table();
+        let row = table.lines().find(|line| line.starts_with("db"));
+        let is_told = row.is_some_and(|row| row.contains("joined") && row.contains("10.6."));
+        is_told.then_some(()).ok_or(table)
+    })
+    .await;
 }
 
 #[tokio::test]
