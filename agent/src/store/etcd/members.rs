@@ -150,7 +150,11 @@ async fn addressed(endpoint: &str) -> Result<(String, Option<String>), Error> {
 
 /// Whether the member was never reached: what fails after that may have been done.
 fn is_unsent(error: &etcd_client::Error) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    // The client's own error does not tell its source.
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = match error {
+        etcd_client::Error::GRpcStatus(status) => Some(status),
+        other => Some(other),
+    };
     while let Some(error) = cause {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
         if matches!(
