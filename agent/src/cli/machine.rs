@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::output::{Output, columns};
 use super::rebalance;
 use super::runtime::on_one_thread;
+use super::ssh::Ssh;
 use super::store::connect;
 use crate::exit::Exit;
 use crate::scheduler::keys::{self, Desired};
@@ -44,6 +45,12 @@ pub(super) enum Command {
     Drain { machine: String },
     /// Let units come again
     Undrain { machine: String },
+    /// Log in at a machine, or run a command there
+    Ssh {
+        machine: String,
+        #[command(flatten)]
+        ssh: Ssh,
+    },
     /// Move units to machines where they are better off
     Rebalance(rebalance::Rebalance),
 }
@@ -73,6 +80,11 @@ pub(super) fn run(command: Command) -> Result<Exit> {
                 tag(&store, &machine, tagging).await
             }
             Command::Drain { machine } => tag(&store, &machine, duty(Duty::Draining)).await,
+            Command::Ssh { machine, ssh } => {
+                let model = under(&store, &[keys::MACHINES]).await?;
+                let id = named(&model, &machine)?;
+                ssh.run(model.machine(&id).context("it has gone just now")?)
+            }
             Command::Rebalance(asked) => asked.run(&store).await,
             Command::Undrain { machine } => tag(&store, &machine, duty(Duty::Open)).await,
         }

@@ -17,6 +17,7 @@ mod rebalance;
 mod reboot;
 mod runtime;
 mod scheduler;
+mod ssh;
 mod status;
 mod store;
 mod unit;

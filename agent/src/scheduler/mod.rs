@@ -23,6 +23,7 @@ pub mod figures;
 pub mod glob;
 pub mod host;
 pub mod keys;
+mod leave;
 pub mod machine;
 pub mod model;
 pub mod name;

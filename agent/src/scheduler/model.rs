@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, Desired, Done, Move, Observed, Policy, Seen, Stage, State, Tags, Unit};
-use super::machine::{Machine, MachineId};
+use super::machine::{Duty, Machine, MachineId};
 use super::name::UnitName;
 use super::plan::{Away, Progress, Snapshot, Wanted, Way};
 use super::requirement::{Course, Replicas, Requirements};
@@ -384,7 +384,10 @@ impl Model {
 fn tagged(machine: &Machine, tags: Option<&Tags>) -> Machine {
     let mut machine = machine.clone();
     if let Some(tags) = tags {
-        machine.duty = tags.duty;
+        // A machine that goes down says so itself.
+        if tags.duty == Duty::Draining {
+            machine.duty = tags.duty;
+        }
         for (key, value) in &tags.metadata {
             match value {
                 Some(value) => drop(machine.metadata.insert(key.clone(), value.clone())),

@@ -12,6 +12,7 @@ use super::cache::OnState;
 use super::engine::{self, Engine};
 use super::facts;
 use super::host::systemd::Systemd;
+use super::leave;
 use super::machine::Machine;
 use crate::cluster::clock::Clock;
 use crate::cluster::settings::Settings as Cluster;
@@ -101,6 +102,7 @@ pub async fn run(root: &Root, environment: &Environment) -> Result<()> {
         never = metrics::offer(root, "scheduler", &figures) => never,
         ended = door.serve() => ended.map(|never| match never {}),
         ended = follow_facts(root, environment, &told) => ended,
+        told_to_end = leave::when_told(&store, &told) => told_to_end.context("waiting for a signal"),
         () = until_renewed(root, &settings) => {
             eprintln!("the machine has another certificate: beginning anew with it");
             Ok(())
@@ -207,7 +209,7 @@ async fn follow_facts(
     loop {
         tokio::time::sleep(FACTS_EVERY).await;
         let mut now = describe(root, environment)?;
-        now.peer = told.borrow().peer;
+        (now.peer, now.duty) = (told.borrow().peer, told.borrow().duty);
         told.send_if_modified(|before| {
             let material = facts::is_material(before, &now);
             if material {

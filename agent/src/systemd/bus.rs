@@ -267,6 +267,16 @@ impl Bus {
         })
     }
 
+    /// Whether the whole machine goes down.
+    pub async fn is_stopping(&self) -> Result<bool, Error> {
+        let state = self
+            .manager
+            .system_state()
+            .await
+            .map_err(ask("its state"))?;
+        Ok(state == "stopping")
+    }
+
     /// Lets systemd forget that the unit failed; one that it does not know did not.
     pub async fn reset_failed(&self, name: &str) -> Result<(), Error> {
         match self.manager.reset_failed_unit(name).await {

@@ -24,6 +24,8 @@ pub(super) type Row = (
     default_path = "/org/freedesktop/systemd1"
 )]
 pub(super) trait Manager {
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
     fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<Row>>;
     fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Row>>;
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;

@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 19] = [
+pub const SCENARIOS: [&Scenario; 20] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -58,6 +58,7 @@ pub const SCENARIOS: [&Scenario; 19] = [
     &update::SHORT,
     &cluster::SCENARIO,
     &cluster::FAULTS,
+    &cluster::UNITS,
     &cluster::OVERLAY,
     &cluster::OVERLAY_WIREGUARD,
     &cluster::ROLLING,

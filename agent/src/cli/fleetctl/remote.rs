@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::client::{Client, Machine};
 use super::flags::Flags;
 use crate::cli::output::{Reader, print, write};
+use crate::cli::ssh::Login;
 use crate::cli::unit::find;
 use crate::exit::Exit;
 use crate::peer::Wanted;
@@ -150,47 +151,25 @@ fn run(machine: &Machine, flags: &Flags, command: &[&str]) -> Result<Option<i32>
 }
 
 fn remote(machine: &Machine, flags: &Flags, command: &[String]) -> Result<Command> {
-    if machine.address.is_empty() {
-        bail!("machine {} tells no address", machine.id);
-    }
     let timeout = flags.number("ssh-timeout").map_err(anyhow::Error::msg)?;
-    let mut ssh = Command::new("ssh");
-    ssh.args(["-p", flags.value("ssh-port")])
-        .args(["-l", flags.value("ssh-username")])
-        .arg(format!("-oConnectTimeout={timeout}"));
+    let mut options = vec![format!("-oConnectTimeout={timeout}")];
     if flags.value("strict-host-key-checking") == "false" {
-        ssh.args([
-            "-oStrictHostKeyChecking=no",
-            "-oUserKnownHostsFile=/dev/null",
-        ]);
+        options.extend(
+            [
+                "-oStrictHostKeyChecking=no",
+                "-oUserKnownHostsFile=/dev/null",
+            ]
+            .map(str::to_string),
+        );
     }
     if flags.is_set("forward-agent") {
-        ssh.arg("-A");
+        options.push("-A".to_string());
     }
-    ssh.arg(&machine.address)
-        .arg("--")
-        .args(command.iter().map(|word| quoted(word)));
-    Ok(ssh)
-}
-
-/// ssh hands the words to a shell on the other side.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_reach_the_other_side_as_they_are() {
-        assert_eq!(quoted("systemctl"), "systemctl");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
-        assert_eq!(quoted(""), "''");
-    }
+    let login = Login {
+        address: &machine.address,
+        port: flags.value("ssh-port"),
+        user: flags.value("ssh-username"),
+        options,
+    };
+    login.command(command)
 }

@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::runtime::on_one_thread;
+use super::ssh::Ssh;
 use super::store::{connect, is_refused};
 use crate::exit::Exit;
 use crate::scheduler::keys::State;
@@ -68,6 +69,16 @@ pub(super) enum Command {
     },
     /// What a unit has written to the journal, from the machine that holds it
     Journal(journal::Journal),
+    /// Log in at the machine of a unit, or run a command there
+    Ssh {
+        #[arg(value_name = "UNIT")]
+        unit: String,
+        /// Of several machines that hold it, this one: its id or the first 8 characters
+        #[arg(long, value_name = "ID")]
+        machine: Option<String>,
+        #[command(flatten)]
+        ssh: Ssh,
+    },
     /// Units on machines
     List {
         #[command(flatten)]
@@ -149,6 +160,9 @@ pub(super) fn run(command: Command) -> Result<Exit> {
                 Ok(exit)
             }
             Command::Journal(journal) => journal.run(store).await,
+            Command::Ssh { unit, machine, ssh } => {
+                ssh.run_at(&store, &unit, machine.as_deref()).await
+            }
             Command::List { output } => show::units(&store, output).await,
             Command::ListFiles { output } => show::files(&store, output).await,
             Command::Explain { unit, output } => show::explain(&store, &unit, output).await,

@@ -6,6 +6,7 @@ use super::steps::has_ended;
 use super::{Agent, Cache, Host};
 use crate::journal::Note;
 use crate::scheduler::keys::{self, Done};
+use crate::scheduler::machine::Duty;
 use crate::scheduler::name::UnitName;
 use crate::store::{Compare, Entry, Outcome, Store, Transaction, Write};
 
@@ -31,6 +32,10 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
     /// Writes how units ended that have just done so. Only while the desired value is the one that
     /// is obeyed here: a run that was given to another machine is no longer this one's to tell.
     pub(super) async fn tell_ends(&mut self) -> anyhow::Result<()> {
+        // A run that ends since the whole machine goes down is begun anew.
+        if self.machine.borrow().duty == Duty::Draining {
+            return Ok(());
+        }
         let units = &self.desired.units;
         self.ends.retain(|name, _| units.contains_key(name));
         if units.values().all(|wanted| wanted.run == 0) {

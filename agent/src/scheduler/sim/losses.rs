@@ -2,7 +2,54 @@
 
 use super::scenarios::Scenario;
 
-pub(super) const LOSSES: [Scenario; 17] = [
+pub(super) const LOSSES: [Scenario; 20] = [
+    (
+        "a machine that is shut down hands over its units before its lease is over",
+        "machine m1
+      machine m2
+      drain m2
+      start a.service
+      runs a.service on m1
+      start g.service : Global=yes
+      runs g.service on m1 m2
+      undrain m2
+      shut-down m1
+      runs a.service on m2
+      there m1
+      away m1
+      runs g.service on m2
+      boot m1
+      there m1
+      runs g.service on m1 m2
+      still 60",
+    ),
+    (
+        "a machine that is shut down keeps what fits nowhere else, and starts it again",
+        "machine m1
+      machine m2
+      start a.service : MachineID=m1
+      start s.service : Sticky=yes;MachineMetadata=x=y
+      tag m1 x=y
+      runs s.service on m1
+      runs a.service on m1
+      shut-down m1
+      still 10
+      boot m1
+      runs a.service on m1
+      runs s.service on m1",
+    ),
+    (
+        "a machine that is shut down while nobody reaches the store goes down all the same",
+        "machine m1
+      machine m2
+      start a.service : MachineID=m1
+      runs a.service on m1
+      cut all
+      shut-down m1
+      mend all
+      boot m1
+      runs a.service on m1",
+    ),
     (
         "a machine that loses its power loses its units to others",
         "machine m1

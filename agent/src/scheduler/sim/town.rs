@@ -10,6 +10,7 @@
 //! | `policy SECONDS MOVES GAIN` | how the leader moves units by itself |
 //! | `stop\|unload\|destroy UNIT`, `move UNIT ID`, `tag ID KEY=VALUE`, `drain\|undrain ID` | |
 //! | `cut\|mend\|power-off\|boot\|restart ID` | the machine's network, power and service; `all` for each |
+//! | `shut-down ID` | in order, as systemd does it; then its power is off |
 //! | `refused ORDER => TEXT` | the order is refused with this, and the store is as it was |
 //! | `runs UNIT on ID...`, `runs UNIT on N` | it runs there, and nowhere else |
 //! | `loaded UNIT on N`, `nowhere UNIT` | given to so many machines and not started; to none |
@@ -28,6 +29,7 @@ use super::node::Node;
 use crate::scheduler::clock;
 use crate::scheduler::glob::Glob;
 use crate::scheduler::keys::{self, Move, Policy, State};
+use crate::scheduler::leave::leave;
 use crate::scheduler::machine::{Duty, Fact, Machine, MachineId};
 use crate::scheduler::model::{Feed, Model};
 use crate::scheduler::name::UnitName;
@@ -108,6 +110,11 @@ impl Town {
         match words.as_slice() {
             ["machine", id, about @ ..] => self.add(id, about),
             ["cut" | "mend" | "power-off" | "boot" | "restart", id] => self.luck(words[0], id),
+            ["shut-down", id] => {
+                let node = &self.nodes[*id];
+                leave(&node.agent_way, &node.machine).await;
+                self.luck("power-off", id);
+            }
             ["still", seconds] => self.still(seconds.parse().expect(line)).await,
             [
                 "runs" | "loaded" | "nowhere" | "is" | "apart" | "together" | "away" | "there",
@@ -156,7 +163,12 @@ impl Town {
             match what {
                 "cut" => node.link(Link::Cut),
                 "mend" => node.link(Link::Good),
-                "boot" => node.start(),
+                "boot" => {
+                    // What it says of itself begins anew, too.
+                    node.machine
+                        .send_modify(|machine| machine.duty = Duty::Open);
+                    node.start();
+                }
                 "restart" => {
                     node.kill();
                     node.start();

@@ -14,6 +14,7 @@ mod reboots;
 mod replaced;
 mod rolling;
 mod told;
+mod units;
 
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use self::members::{
 pub(super) use self::overlay::SCENARIO as OVERLAY;
 pub(super) use self::reboots::SCENARIO as REBOOTS;
 pub(super) use self::rolling::SCENARIO as ROLLING;
+pub(super) use self::units::SCENARIO as UNITS;
 use super::runner::BOOT_LIMIT;
 use super::{Check, Extent, How, Scenario, Stage};
 use crate::machine::Machine;
@@ -174,14 +176,14 @@ fn units_run(one: &mut Machine, stage: &Stage) -> Result<()> {
 }
 
 /// Starts a unit while only this machine takes any.
-fn start_on(one: &mut Machine, number: u8, name: &str) -> Result<()> {
+fn start_on(one: &mut Machine, number: u8, name: &str, options: &str) -> Result<()> {
     let others = NUMBERS.map(|other| (other != number).then(|| address(other)));
     let others: Vec<String> = others.into_iter().flatten().collect();
     for other in &others {
         let id = id_at(one, other)?;
         one.ask(&format!("sudo strake machine drain {id}"))?;
     }
-    start_unit(one, name, "")?;
+    start_unit(one, name, options)?;
     ensure!(
         on(one, name)? == address(number),
         "{name} is not on {number}"
@@ -205,7 +207,7 @@ fn id_at(one: &mut Machine, address: &str) -> Result<String> {
 
 fn machine_lost(one: &mut Machine, stage: &Stage) -> Result<()> {
     let name = "mover.service";
-    start_on(one, 3, name)?;
+    start_on(one, 3, name, "")?;
     let mut third = stage.members().remove(&3).context("no third machine")?;
     third.power_cut()?;
     let lost = Instant::now();
@@ -280,7 +282,7 @@ fn silent_store(one: &mut Machine, stage: &Stage) -> Result<()> {
 
 fn cut_off(one: &mut Machine, stage: &Stage) -> Result<()> {
     let unit = "cut.service";
-    start_on(one, 3, unit)?;
+    start_on(one, 3, unit, "")?;
     control(stage)?.send(&Request::Partition("1,2:3".parse()?))?;
     one.wait_until("its unit elsewhere", Deadline::seconds(LIMIT), |one| {
         let places = places(one, unit)?;
