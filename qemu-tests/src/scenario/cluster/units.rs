@@ -27,7 +27,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
             how: How::Now(chosen),
         },
         Check {
-            name: "a unit gets another text, and another one takes its place",
+            name: "a unit gets another text, and another one pushes it off its machine",
             how: How::Now(replaced),
         },
         Check {
@@ -49,6 +49,8 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     ],
 };
 
+/// Of the machines, by number.
+const ZONES: [&str; 3] = ["a", "b", "c"];
 /// Orderly, under emulation.
 const POWER_OFF: Duration = Duration::from_secs(180);
 /// More than two machines are content with, and all small.
@@ -60,7 +62,7 @@ fn put(machine: &mut Machine, name: &str, text: &str) -> Result<()> {
 }
 
 fn chosen(one: &mut Machine, _stage: &Stage) -> Result<()> {
-    for (number, zone) in NUMBERS.into_iter().zip(["a", "b", "c"]) {
+    for (number, zone) in NUMBERS.into_iter().zip(ZONES) {
         let id = id_at(one, &address(number))?;
         one.ask(&format!("sudo strake machine tag {id} zone={zone}"))?;
     }
@@ -132,15 +134,19 @@ fn replaced(one: &mut Machine, stage: &Stage) -> Result<()> {
         let runs = holder.ssh("pgrep --full --exact '/usr/bin/sleep 86399'")?;
         Ok(runs.status.success().then_some(()))
     })?;
-    start_unit(one, "latter.service", "[X-Fleet]\nReplaces=former.service")?;
-    ensure!(
-        on(one, "latter.service")? == place,
-        "it is not where the former one was"
-    );
-    one.wait_until("the former one's end", Deadline::seconds(LIMIT), |one| {
-        let places = places(one, "former.service")?;
-        Ok((!places.contains(&place)).then_some(()))
-    })?;
+    // To the very same machine: the former one has to make room.
+    let zone = ZONES[usize::from(number_of(&place)?) - 1];
+    let options = format!("[X-Fleet]\nReplaces=former.service\nMachineMetadata=zone={zone}");
+    start_unit(one, "latter.service", &options)?;
+    ensure!(on(one, "latter.service")? == place, "it is not there");
+    one.wait_until(
+        "the former one elsewhere",
+        Deadline::seconds(LIMIT),
+        |one| {
+            let places = places(one, "former.service")?;
+            Ok((!places.is_empty() && !places.contains(&place)).then_some(()))
+        },
+    )?;
     one.ask("sudo strake unit destroy former latter")?;
     Ok(())
 }
