@@ -14,7 +14,8 @@ use strake_agent::cluster::join::{self, Caller};
 use strake_agent::cluster::launch::Launch;
 use strake_agent::cluster::report::{Report, Standing, look};
 use strake_agent::cluster::secret::JoinSecret;
-use strake_agent::cluster::{backup, upkeep};
+use strake_agent::cluster::backup::{self, Founders};
+use strake_agent::cluster::upkeep;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::LocalSet;
@@ -125,7 +126,7 @@ async fn three_empty_members_with_one_config_are_a_cluster_and_let_machines_in()
             let request = Request::new(None).expect("a request");
             let refused = join::by_secret(&caller, &stranger, None, &request).await;
             let refused = format!("{:#}", refused.expect_err("a wrong secret"));
-            assert!(refused.contains("not known or was revoked"), "{refused}");
+            assert!(refused.contains("is not one of this cluster's"), "{refused}");
             let unknown = join::by_certificate(&caller, &settings, None, &request).await;
             let unknown = format!("{:#}", unknown.expect_err("no certificate"));
             assert!(unknown.contains("a certificate must be shown"), "{unknown}");
@@ -344,7 +345,8 @@ async fn a_backup_restored_on_all_members_brings_back_what_it_held() {
             let tool: Vec<&str> = etcdutl.iter().map(String::as_str).collect();
             for machine in &machines {
                 let (root, settings) = (&machine.place.root, machine.settings());
-                let restored = backup::restore(root, &settings, machine.address, &file, &tool);
+                let from = (file.as_path(), Founders::All);
+                let restored = backup::restore(root, &settings, machine.address, from, &tool);
                 restored.await.expect("restored");
             }
             for machine in &mut machines {

@@ -1,9 +1,10 @@
 //! Copies of the whole store, and members made anew from one.
 //!
 //! A copy ends in the digest that etcd puts there; it is checked when it is made and when it is
-//! used. Restoring makes a new cluster with the old content: all members from the same copy.
+//! used. Restoring makes a new cluster with the old content: all members from the same copy, or one
+//! alone, which takes the others in when they come empty.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,15 +14,18 @@ use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use super::environment::{DATA, member_name, peer_url};
-use super::identity::{Identity, etcd_user};
+use super::identity::{Identity, etcd_user, own_file};
+use super::member::{FORMED, RESTORED};
 use super::settings::Settings;
 use super::store::Store;
+use crate::apply::write::write_one;
 use crate::root::Root;
 
 const DIGEST: usize = 32;
 /// etcd's file consists of pages; with the digest that many bytes are over.
 const PAGE: u64 = 512;
-const FORMED: &str = "/var/lib/etcd/strake.formed";
+/// bbolt's file, which etcd holds locked.
+const FILE: &str = "/var/lib/etcd/strake/member/snap/db";
 const FRESH: &str = "/var/lib/etcd/strake.restoring";
 const BEFORE: &str = "/var/lib/etcd/strake.before-restore";
 
@@ -103,22 +107,57 @@ impl Write for HashWriter<'_> {
     }
 }
 
+/// Who begins the new cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Founders {
+    /// All seeds, each from the same copy.
+    All,
+    /// This member; the others come in empty.
+    Alone,
+}
+
 /// Makes this member's data from a copy; etcd must not run. What was there is kept beside it.
 pub async fn restore(
     root: &Root,
     settings: &Settings,
     own: IpAddr,
-    from: &Path,
+    (from, founders): (&Path, Founders),
     tool: &[&str],
 ) -> Result<()> {
     let copy = check(from)?;
-    let path = |path: &str| {
-        root.follow(Path::new(path))
-            .with_context(|| path.to_string())
-    };
-    let (data, fresh, before) = (path(DATA)?, path(FRESH)?, path(BEFORE)?);
+    not_in_use(root)?;
+    let fresh = locate(root, FRESH)?;
     remove(&fresh)?;
-    let members = settings.seeds.iter();
+    let members = match founders {
+        Founders::All => settings.seeds.clone(),
+        Founders::Alone => vec![own],
+    };
+    let made = make(&fresh, from, &copy, (own, &members), settings, tool).await;
+    if let Err(error) = made {
+        // The first error is the one to report.
+        let _ = remove(&fresh);
+        return Err(error);
+    }
+    let (uid, gid) = etcd_user(root);
+    hand_over(&fresh, uid, gid)?;
+    set_aside(root)?;
+    if founders == Founders::Alone {
+        // Empty members are to be taken in by this one and must not found a cluster of their own.
+        let node = own_file(RESTORED, 0o644);
+        write_one(root, FORMED, node).context("writing down that the cluster is")?;
+    }
+    fs::rename(&fresh, locate(root, DATA)?).context("putting the restored data in place")
+}
+
+async fn make(
+    fresh: &Path,
+    from: &Path,
+    copy: &Copy,
+    (own, members): (IpAddr, &[IpAddr]),
+    settings: &Settings,
+    tool: &[&str],
+) -> Result<()> {
+    let members = members.iter();
     let members = members.map(|seed| format!("{}={}", member_name(*seed), peer_url(*seed)));
     let (program, words) = tool.split_first().context("no program to restore with")?;
     let output = Command::new(program)
@@ -126,7 +165,7 @@ pub async fn restore(
         .args(["snapshot", "restore"])
         .arg(from)
         .arg("--data-dir")
-        .arg(&fresh)
+        .arg(fresh)
         .args(["--name", &member_name(own)])
         .args(["--initial-advertise-peer-urls", &peer_url(own)])
         .args(["--initial-cluster", &members.collect::<Vec<_>>().join(",")])
@@ -139,20 +178,50 @@ pub async fn restore(
         .await
         .with_context(|| format!("running {program}"))?;
     if !output.status.success() {
-        bail!(
-            "{program}: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last = said.lines().last().unwrap_or_default();
+        bail!("{} cannot be restored: {program}: {last}", from.display());
     }
-    let (uid, gid) = etcd_user(root);
-    hand_over(&fresh, uid, gid)?;
-    remove(&before)?;
+    Ok(())
+}
+
+/// Sets this member's data aside, so that it comes back empty. Nothing: there was none.
+pub fn discard(root: &Root) -> Result<Option<PathBuf>> {
+    not_in_use(root)?;
+    match locate(root, DATA)?.exists() {
+        true => set_aside(root).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The new cluster has had no leader yet.
+fn set_aside(root: &Root) -> Result<PathBuf> {
+    let (data, before) = (locate(root, DATA)?, locate(root, BEFORE)?);
     if data.exists() {
+        remove(&before)?;
         fs::rename(&data, &before).context("setting the data aside")?;
     }
-    // The new cluster has had no leader yet.
-    remove(&path(FORMED)?)?;
-    fs::rename(&fresh, &data).context("putting the restored data in place")
+    remove(&locate(root, FORMED)?)?;
+    Ok(before)
+}
+
+fn not_in_use(root: &Root) -> Result<()> {
+    let path = locate(root, FILE)?;
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => bail!("etcd runs on this data; nothing was changed"),
+        Err(TryLockError::Error(error)) => Err(error).context("asking whether etcd runs"),
+    }
+}
+
+fn locate(root: &Root, path: &str) -> Result<PathBuf> {
+    let found = root.follow(Path::new(path));
+    found.with_context(|| path.to_string())
 }
 
 fn remove(path: &PathBuf) -> Result<()> {

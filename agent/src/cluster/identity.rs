@@ -13,13 +13,15 @@ use super::environment;
 use super::place::Place;
 use super::settings::Settings;
 use crate::apply::tree::{Node, Tree};
-use crate::apply::write::write;
+use crate::apply::write::{write, write_one};
 use crate::root::Root;
 
 const CA: &str = "/state/cluster/ca.pem";
 const CERTIFICATE: &str = "/state/cluster/cert.pem";
 const KEY: &str = "/state/cluster/key.pem";
 const CA_KEY: &str = "/state/cluster/ca-key.pem";
+/// Why there is no certificate yet, for who asks on this machine.
+const TROUBLE: &str = "/run/strake/cluster-trouble";
 /// Where the other services find the store.
 const CLIENT: &str = "/etc/strake/etcd.json";
 
@@ -135,6 +137,17 @@ pub fn keep_authority(root: &Root, authority: &Authority) -> Result<()> {
     let tree = Tree::from([(PathBuf::from(CA_KEY), node)]);
     write(root, &tree).context("keeping the authority's key")?;
     Ok(())
+}
+
+pub fn trouble(root: &Root) -> Option<String> {
+    let text = root.read_text(TROUBLE).ok()?;
+    Some(text.trim().to_string()).filter(|text| !text.is_empty())
+}
+
+/// Nothing: it is over.
+pub fn keep_trouble(root: &Root, trouble: &str) -> Result<()> {
+    let node = own_file(format!("{trouble}\n"), 0o644);
+    write_one(root, TROUBLE, node).context("writing down what is missing")
 }
 
 /// A third of its life is left, a little more on some machines, so that not all renew at once.

@@ -22,7 +22,9 @@ use crate::health::probes::{HEALTH, says_healthy};
 use crate::root::Root;
 
 /// Beside the data, so that a lost disk takes both: the member's id, once it had a leader.
-const FORMED: &str = "/var/lib/etcd/strake.formed";
+pub(super) const FORMED: &str = "/var/lib/etcd/strake.formed";
+/// There instead of the id, until etcd tells it, on a member that was restored alone.
+pub(super) const RESTORED: &str = "restored\n";
 /// What was found here of a member that had been removed.
 const ASIDE: &str = "/var/lib/etcd/strake.removed";
 
@@ -91,7 +93,7 @@ impl<L: Launch> Member<'_, L> {
     }
 
     async fn watch(&self, data: Data) -> Result<Step> {
-        if data == Data::Formed {
+        if data == Data::Formed && self.own_id()?.is_some() {
             return Ok(Step::Formed);
         }
         if data == Data::Empty || !is_healthy(self.place.metrics).await {
@@ -181,18 +183,19 @@ impl<L: Launch> Member<'_, L> {
         if via.is_empty() {
             return Ok(false);
         }
-        let text = self
-            .place
-            .root
-            .read_text(FORMED)
-            .context("reading this member's id")?;
-        let Ok(id) = u64::from_str_radix(text.trim(), 16) else {
+        let Some(id) = self.own_id()? else {
             return Ok(false);
         };
         let identity = self.identity.borrow().clone();
         let mut store = Store::of(&via, &self.settings.ca, &identity).await?;
         let members = store.members().await?;
         Ok(members.iter().all(|member| member.id != id))
+    }
+
+    fn own_id(&self) -> Result<Option<u64>> {
+        let text = self.place.root.read_text(FORMED);
+        let text = text.context("reading this member's id")?;
+        Ok(u64::from_str_radix(text.trim(), 16).ok())
     }
 
     /// The data first: a marker without data is taken for an empty member.

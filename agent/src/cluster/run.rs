@@ -20,6 +20,7 @@ use super::member::{Member, Step};
 use super::place::Place;
 use super::serve::{self, Desk};
 use super::settings::Settings;
+use super::store::Store;
 use super::wire::Granted;
 use super::{JOIN_PORT, upkeep};
 use crate::metrics::{self, Registry};
@@ -59,6 +60,7 @@ async fn counted(place: &Place, launch: &impl Launch, figures: &Figures) -> Resu
     }
     let first = machine.first().await?;
     first.install(place, &settings)?;
+    identity::keep_trouble(&place.root, "")?;
     figures.certified(&first.leaf);
     eprintln!(
         "strake cluster: this machine is a {}",
@@ -104,8 +106,13 @@ async fn counted(place: &Place, launch: &impl Launch, figures: &Figures) -> Resu
 async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
     let mut last = String::new();
     let mut looked = Instant::now();
+    let mut kept = false;
     loop {
         let step = member.step().await;
+        if matches!(step, Ok(Step::Formed)) && !kept {
+            // Tried again with the next step.
+            kept = keep_secret(member).await.is_ok();
+        }
         figures.formed(usize::from(matches!(step, Ok(Step::Formed))));
         let (wait, told) = match step {
             Ok(Step::Formed) => (STEADY, "etcd is a member of the cluster".to_string()),
@@ -131,6 +138,13 @@ async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
         }
         sleep(wait).await;
     }
+}
+
+async fn keep_secret(member: &Member<'_, impl Launch>) -> Result<()> {
+    let identity = member.identity.borrow().clone();
+    let secret = &member.settings.join_secret;
+    let mut store = Store::of(&[member.own], &member.settings.ca, &identity).await?;
+    store.keep_secret(&secret.id(), &secret.proof_key()).await
 }
 
 struct Machine<'a> {
@@ -179,6 +193,8 @@ impl Machine<'_> {
                     let told = format!("{error:#}");
                     if told != last {
                         eprintln!("strake cluster: getting a certificate: {told}");
+                        let why = format!("this machine has no certificate yet: {told}");
+                        identity::keep_trouble(&self.place.root, &why)?;
                         last = told;
                     }
                 }

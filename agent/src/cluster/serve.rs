@@ -46,6 +46,13 @@ pub struct Desk {
     pub identity: watch::Receiver<Identity>,
 }
 
+/// What is known of a secret that a machine names.
+enum Known {
+    Good(ProofKey),
+    Revoked,
+    Not,
+}
+
 /// Why a request gets nothing, with its status.
 type Refusal = (StatusCode, String);
 
@@ -137,14 +144,28 @@ impl Desk {
             return Err(forbidden("this is a cluster of another name"));
         }
         let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        if join.secret_id.len() != 16 || !join.secret_id.chars().all(hex) {
-            return Err(forbidden("the secret is not known"));
+        let id = &join.secret_id;
+        if id.len() != 16 || !id.chars().all(hex) {
+            return Err(forbidden("an id of a secret has 16 digits of 0-9 and a-f"));
         }
-        let key = self.proof_key(&join.secret_id).await.map_err(|error| {
+        let known = self.secret(id).await.map_err(|error| {
             let reason = format!("etcd cannot tell whether the secret is good: {error:#}");
             refuse(StatusCode::SERVICE_UNAVAILABLE, reason)
         })?;
-        let key = key.ok_or_else(|| forbidden("the secret is not known or was revoked"))?;
+        let key = match known {
+            Known::Good(key) => key,
+            Known::Revoked => {
+                return Err(forbidden(&format!(
+                    "the join secret {id} was revoked: strake.cluster.join_secret has to be one \
+                     that `strake cluster secret new` made"
+                )));
+            }
+            Known::Not => {
+                return Err(forbidden(&format!(
+                    "the join secret {id} is not one of this cluster's"
+                )));
+            }
+        };
         if !key.accepts(&join.csr, &join.proof) {
             return Err(forbidden("the proof of the secret is wrong"));
         }
@@ -186,16 +207,17 @@ impl Desk {
         })
     }
 
-    async fn proof_key(&self, id: &str) -> Result<Option<ProofKey>> {
+    async fn secret(&self, id: &str) -> Result<Known> {
         let identity = self.identity.borrow().clone();
         let mut store = Store::of(&[self.own], &self.settings.ca, &identity).await?;
         if store.is_revoked(id).await? {
-            return Ok(None);
+            return Ok(Known::Revoked);
         }
         if id == self.settings.join_secret.id() {
-            return Ok(Some(self.settings.join_secret.proof_key()));
+            return Ok(Known::Good(self.settings.join_secret.proof_key()));
         }
-        store.secret(id).await
+        let found = store.secret(id).await?;
+        Ok(found.map_or(Known::Not, Known::Good))
     }
 
     async fn state(&self) -> State {

@@ -237,6 +237,24 @@ impl Store {
         Ok(())
     }
 
+    /// The secret of a member's own config: it stays good for the machines that still have it when
+    /// the config has another one.
+    pub async fn keep_secret(&mut self, id: &str, key: &ProofKey) -> Result<()> {
+        let absent = |part: &str| {
+            let key = format!("{PREFIX}{part}/{id}");
+            Compare::version(key, CompareOp::Equal, 0)
+        };
+        let put = TxnOp::put(format!("{PREFIX}secrets/{id}"), key.to_hex(), None);
+        let keep = Txn::new()
+            .when([absent("revoked"), absent("secrets")])
+            .and_then([put]);
+        self.client
+            .txn(keep)
+            .await
+            .context("keeping the config's secret")?;
+        Ok(())
+    }
+
     /// For good: an id that is revoked cannot be added again.
     pub async fn revoke_secret(&mut self, id: &str) -> Result<()> {
         let revoke = Txn::new().and_then([

@@ -135,11 +135,16 @@ impl Machine {
         }
     }
 
-    /// As systemd does: the service is begun again whenever it ends.
-    pub(crate) fn boot(&mut self, config: &str) {
+    /// As `strake config apply` does before the boot.
+    pub(crate) fn configure(&self, config: &str) {
         let etc = self.dir.path().join("etc/strake");
         std::fs::create_dir_all(&etc).expect("dir");
         std::fs::write(etc.join("cluster.json"), config).expect("config");
+    }
+
+    /// As systemd does: the service is begun again whenever it ends.
+    pub(crate) fn boot(&mut self, config: &str) {
+        self.configure(config);
         let (place, process) = (self.place.clone(), self.process.clone());
         self.service = Some(tokio::task::spawn_local(async move {
             loop {

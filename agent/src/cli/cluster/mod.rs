@@ -17,8 +17,9 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::runtime::on_one_thread;
+use crate::cluster::backup::Founders;
 use crate::cluster::clock::Clock;
-use crate::cluster::identity::Identity;
+use crate::cluster::identity::{self, Identity};
 use crate::cluster::place::Place;
 use crate::cluster::settings::Settings;
 use crate::cluster::store::Store;
@@ -55,12 +56,41 @@ pub(super) enum Command {
     /// Write a consistent copy of the whole store to a file
     Backup { file: PathBuf },
     /// Make this member's data anew from a backup; see docs/cluster.md for the order of steps
-    Restore { file: PathBuf },
+    Restore {
+        file: PathBuf,
+        /// As a cluster of this member alone, which takes the others in when they come empty
+        #[arg(long)]
+        alone: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Set this member's data aside, so that it comes back empty
+    Discard {
+        #[command(flatten)]
+        at: At,
+    },
     /// Give back the room of deleted revisions, one member after the other
     Defragment {
         /// Only this member
         member: Option<IpAddr>,
     },
+}
+
+#[derive(Debug, Args)]
+struct At {
+    /// The member's address, where it is none of this machine's
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+}
+
+impl At {
+    fn place(&self, root: Root) -> Place {
+        Place {
+            root,
+            addresses: self.address.map(|address| vec![address]),
+            ..Place::of_machine()
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -75,10 +105,7 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) fn run(self) -> Result<Exit> {
         let root = Root::new(&self.root);
-        let of_this_machine = matches!(
-            self.command,
-            Command::Run | Command::User(_) | Command::Restore { .. }
-        );
+        let of_this_machine = matches!(self.command, Command::Run | Command::User(_));
         if of_this_machine && !root.is_machine() {
             eprintln!("strake: error: this works on the running machine only, without --root");
             return Ok(Exit::BadInput);
@@ -95,7 +122,15 @@ impl Cluster {
             Command::Secret(command) => on_one_thread(secret::run(&root, command))?,
             Command::User(command) => on_one_thread(user::run(command))?,
             Command::Backup { file } => on_one_thread(backup::backup(&root, &file))?,
-            Command::Restore { file } => on_one_thread(backup::restore(&file))?,
+            Command::Restore { file, alone, at } => {
+                let founders = match alone {
+                    true => Founders::Alone,
+                    false => Founders::All,
+                };
+                let restored = backup::restore(&at.place(root), &file, founders);
+                on_one_thread(restored)?
+            }
+            Command::Discard { at } => on_one_thread(backup::discard(&at.place(root)))?,
             Command::Defragment { member } => on_one_thread(defragment(&root, member))?,
         }
     }
@@ -111,8 +146,12 @@ struct Access {
 impl Access {
     fn load(root: &Root) -> Result<Access> {
         let settings = Settings::load(root)?;
-        let identity = Identity::load(root, &settings)
-            .context("this machine's certificate cannot be read: not root, or not joined yet")?;
+        let identity = Identity::load(root, &settings).ok_or_else(|| {
+            let known = identity::trouble(root);
+            anyhow!(known.unwrap_or_else(|| {
+                "this machine's certificate cannot be read: not root, or not joined yet".to_string()
+            }))
+        })?;
         let clock = Clock::load(root);
         Ok(Access {
             settings,

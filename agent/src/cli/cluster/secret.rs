@@ -13,7 +13,9 @@ use crate::root::Root;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Make one more secret and print it for the cloud-config of machines that come later
+    /// Make one more secret and print it for the cloud-config of machines that come later; the
+    /// others stay good until they are revoked
+    #[command(visible_alias = "renew")]
     New,
     /// All secrets by their ids
     List {
