@@ -77,7 +77,7 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
-struct At {
+pub(in crate::cli) struct At {
     /// The member's address, where it is none of this machine's
     #[arg(long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
@@ -127,8 +127,7 @@ impl Cluster {
                     true => Founders::Alone,
                     false => Founders::All,
                 };
-                let restored = backup::restore(&at.place(root), &file, founders);
-                on_one_thread(restored)?
+                on_one_thread(backup::restore(&at.place(root), &file, founders))?
             }
             Command::Discard { at } => on_one_thread(backup::discard(&at.place(root)))?,
             Command::Defragment { member } => on_one_thread(defragment(&root, member))?,
