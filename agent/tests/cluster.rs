@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use etcd::{Config, Machine, tool, until};
 use strake_agent::cluster::authority::{Leaf, Request, Role};
+use strake_agent::cluster::backup::{self, Founders};
 use strake_agent::cluster::clock::Clock;
 use strake_agent::cluster::join::{self, Caller};
 use strake_agent::cluster::launch::Launch;
 use strake_agent::cluster::report::{Report, Standing, look};
 use strake_agent::cluster::secret::JoinSecret;
-use strake_agent::cluster::backup::{self, Founders};
 use strake_agent::cluster::upkeep;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -126,7 +126,10 @@ async fn three_empty_members_with_one_config_are_a_cluster_and_let_machines_in()
             let request = Request::new(None).expect("a request");
             let refused = join::by_secret(&caller, &stranger, None, &request).await;
             let refused = format!("{:#}", refused.expect_err("a wrong secret"));
-            assert!(refused.contains("is not one of this cluster's"), "{refused}");
+            assert!(
+                refused.contains("is not one of this cluster's"),
+                "{refused}"
+            );
             let unknown = join::by_certificate(&caller, &settings, None, &request).await;
             let unknown = format!("{:#}", unknown.expect_err("no certificate"));
             assert!(unknown.contains("a certificate must be shown"), "{unknown}");

@@ -5,23 +5,27 @@
 //! request. All certificates are valid from the same day long past, so that a machine without a
 //! clock battery can start; what bounds them is their end.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::anchor::{hex, signed_by};
+
 /// How long the authority's own certificate is good.
-const AUTHORITY_YEARS: u32 = 20;
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const AUTHORITY_YEARS: u32 = 20;
+pub(super) const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,7 +43,7 @@ pub enum Error {
     Expired,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Runs etcd.
@@ -77,6 +81,8 @@ pub struct Leaf {
     pub addresses: Vec<IpAddr>,
     pub serial: Vec<u8>,
     pub not_after: SystemTime,
+    /// Key id of the authority that signed.
+    pub authority: String,
 }
 
 /// A key and the request for its certificate, both PEM.
@@ -159,6 +165,31 @@ impl Authority {
         self.finish(csr, params, now, lifetime)
     }
 
+    /// The list of revoked certificates, DER. The serials are hexadecimal.
+    pub fn revocations(
+        &self,
+        serials: &BTreeSet<String>,
+        now: SystemTime,
+    ) -> Result<Vec<u8>, Error> {
+        let now = OffsetDateTime::from(now);
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&bytes(serial)),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: now + YEAR * AUTHORITY_YEARS,
+            crl_number: SerialNumber::from(now.unix_timestamp().unsigned_abs()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let signed = list.signed_by(&self.issuer).map_err(Error::Making)?;
+        Ok(signed.der().to_vec())
+    }
+
     fn finish(
         &self,
         csr: &str,
@@ -198,10 +229,10 @@ impl Stranger {
         let (_, parsed) = X509Certificate::from_der(der).map_err(|_| Error::Certificate)?;
         let name = parsed.subject().iter_common_name().next();
         let name = name.and_then(|name| name.as_str().ok());
-        let serial = parsed.raw_serial().iter();
+        let serial = parsed.raw_serial();
         Ok(Stranger {
             name: name.ok_or(Error::Certificate)?.to_string(),
-            serial: serial.map(|byte| format!("{byte:02x}")).collect(),
+            serial: hex(serial),
             not_after: parsed.validity().not_after.to_datetime().into(),
         })
     }
@@ -241,7 +272,13 @@ impl Leaf {
             addresses: sans.into_iter().flatten().filter_map(address).collect(),
             serial: parsed.raw_serial().to_vec(),
             not_after: parsed.validity().not_after.to_datetime().into(),
+            authority: signed_by(&parsed),
         })
+    }
+
+    /// Hexadecimal.
+    pub fn serial_text(&self) -> String {
+        hex(&self.serial)
     }
 }
 
@@ -256,6 +293,14 @@ fn address(name: &GeneralName<'_>) -> Option<IpAddr> {
 
 pub(super) fn der(pem: &str) -> Result<CertificateDer<'static>, Error> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| Error::Certificate)
+}
+
+/// What is no hexadecimal is no serial of ours.
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let pairs = hexadecimal.as_bytes().chunks(2);
+    let digits = pairs.filter_map(|pair| std::str::from_utf8(pair).ok());
+    let bytes = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok());
+    bytes.collect()
 }
 
 fn name(common_name: &str) -> DistinguishedName {

@@ -10,6 +10,7 @@ pub const PATH: &str = "/run/strake/etcd/environment";
 pub const CA: &str = "/run/strake/etcd/ca.pem";
 pub const CERTIFICATE: &str = "/run/strake/etcd/cert.pem";
 pub const KEY: &str = "/run/strake/etcd/key.pem";
+pub const REVOKED: &str = "/run/strake/etcd/revoked.crl";
 /// Revisions kept for those who watch; compacted every five minutes by etcd itself.
 const REVISIONS: &str = "10000";
 /// Bytes. Beyond it etcd takes no more writes until there is room.
@@ -74,6 +75,8 @@ impl Environment<'_> {
             ("ETCD_CERT_FILE", path(CERTIFICATE)),
             ("ETCD_KEY_FILE", path(KEY)),
             ("ETCD_CLIENT_CERT_AUTH", "true".to_string()),
+            ("ETCD_CLIENT_CRL_FILE", path(REVOKED)),
+            ("ETCD_PEER_CRL_FILE", path(REVOKED)),
             ("ETCD_PEER_TRUSTED_CA_FILE", path(CA)),
             ("ETCD_PEER_CERT_FILE", path(CERTIFICATE)),
             ("ETCD_PEER_KEY_FILE", path(KEY)),

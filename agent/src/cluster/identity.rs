@@ -8,10 +8,12 @@ use anyhow::{Context, Result};
 use nix::unistd::{getegid, geteuid};
 use serde_json::json;
 
+use super::anchor;
 use super::authority::{Authority, Leaf, Role};
 use super::environment;
 use super::place::Place;
 use super::settings::Settings;
+use super::tls;
 use crate::apply::tree::{Node, Tree};
 use crate::apply::write::{write, write_one};
 use crate::root::Root;
@@ -20,6 +22,7 @@ const CA: &str = "/state/cluster/ca.pem";
 const CERTIFICATE: &str = "/state/cluster/cert.pem";
 const KEY: &str = "/state/cluster/key.pem";
 const CA_KEY: &str = "/state/cluster/ca-key.pem";
+const NEW_CA_KEY: &str = "/state/cluster/ca-key-new.pem";
 /// Why there is no certificate yet, for who asks on this machine.
 const TROUBLE: &str = "/run/strake/cluster-trouble";
 /// Where the other services find the store.
@@ -50,13 +53,12 @@ impl Identity {
         })
     }
 
-    /// The one on disk, if it is of this authority and whole.
+    /// The one on disk, if it is of an authority that counts and whole.
     pub fn load(root: &Root, settings: &Settings) -> Option<Identity> {
-        let ca = root.read_text(CA).ok()?;
-        if ca.trim() != settings.ca.trim() {
+        let certificate = root.read_text(CERTIFICATE).ok()?;
+        if !tls::is_vouched(&settings.ca, &certificate).ok()? {
             return None;
         }
-        let certificate = root.read_text(CERTIFICATE).ok()?;
         let key = root.read_text(KEY).ok()?;
         Identity::new(certificate, key).ok()
     }
@@ -111,32 +113,49 @@ impl Identity {
     }
 }
 
-/// The authority, on a member: from the config, else from what another member has handed over.
+/// The authority that signs, on a member: its key is in the config, or was handed over by another
+/// member.
 pub fn authority(root: &Root, settings: &Settings) -> Result<Option<Authority>> {
-    let key = match &settings.ca_key {
-        Some(sealed) => settings
-            .join_secret
-            .open(sealed)
-            .context("opening strake.cluster.ca_key")?,
-        None => match root
-            .read_optional(CA_KEY)
-            .context("reading the authority's key")?
-        {
-            Some(key) => key,
-            None => return Ok(None),
-        },
-    };
-    let authority =
-        Authority::load(&settings.ca, &key).context("strake.cluster.ca and the authority's key")?;
-    Ok(Some(authority))
+    let trust = &settings.trust;
+    // Later the key in the config is of an authority that counts no more.
+    if let (Some(sealed), 0) = (&settings.ca_key, trust.version) {
+        let opened = settings.join_secret.open(sealed);
+        let key = opened.context("opening strake.cluster.ca_key")?;
+        let mut all = trust.authorities.iter();
+        if let Some(authority) = all.find_map(|pem| Authority::load(pem, &key).ok()) {
+            return Ok(Some(authority));
+        }
+        let wrong = Authority::load(trust.signer(), &key);
+        return wrong
+            .map(Some)
+            .context("strake.cluster.ca and the authority's key");
+    }
+    let keys = keys(root, settings);
+    let mut loaded = keys.iter().map(|key| Authority::load(trust.signer(), key));
+    Ok(loaded.find_map(Result::ok))
 }
 
-/// So that a member signs on when the config no longer carries the key.
-pub fn keep_authority(root: &Root, authority: &Authority) -> Result<()> {
-    let node = own_file(authority.key(), 0o600);
-    let tree = Tree::from([(PathBuf::from(CA_KEY), node)]);
-    write(root, &tree).context("keeping the authority's key")?;
-    Ok(())
+/// The keys of authorities that this machine has, PEM: old ones, the one in use, a new one.
+pub fn keys(root: &Root, settings: &Settings) -> Vec<String> {
+    let sealed = settings.ca_key.as_ref();
+    let opened = sealed.and_then(|sealed| settings.join_secret.open(sealed).ok());
+    let kept = [CA_KEY, NEW_CA_KEY].map(|path| root.read_text(path).ok());
+    let texts = kept.into_iter().flatten().chain(opened);
+    texts.flat_map(|text| anchor::keys(&text)).collect()
+}
+
+/// Those of authorities that count, so that a member signs on when the config no longer carries
+/// the key.
+pub fn keep_keys(root: &Root, keys: &[String], authorities: &[String]) -> Result<()> {
+    let of = |pem: &String| keys.iter().find(|key| Authority::load(pem, key).is_ok());
+    let text: String = authorities.iter().filter_map(of).cloned().collect();
+    write_one(root, CA_KEY, own_file(text, 0o600)).context("keeping the authority's key")
+}
+
+/// Of an authority that is to be introduced.
+pub fn keep_new_key(root: &Root, key: &str) -> Result<()> {
+    let node = own_file(key, 0o600);
+    write_one(root, NEW_CA_KEY, node).context("keeping the new authority's key")
 }
 
 pub fn trouble(root: &Root) -> Option<String> {
@@ -192,6 +211,7 @@ mod tests {
             addresses: Vec::new(),
             serial: vec![serial],
             not_after: now + day * days,
+            authority: String::new(),
         };
         let cases = [
             (0, 90, false),

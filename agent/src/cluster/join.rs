@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::identity::Identity;
 use super::settings::Settings;
 use super::tls;
-use super::wire::{self, Granted, Join, Refused, Renew, State};
+use super::wire::{self, Ask, Granted, Join, Keys, Refused, Renew, State, Told};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(15);
@@ -63,7 +63,18 @@ impl Caller {
         Ok(Leaf::of_der(der.context("no certificate was shown")?)?)
     }
 
-    async fn post(&self, member: IpAddr, path: &str, body: &impl Serialize) -> Result<Granted> {
+    /// The keys of the authorities, for a member.
+    pub async fn keys(&self, member: IpAddr) -> Result<String> {
+        let keys: Keys = self.read(self.http.get(url(member, wire::KEYS))).await?;
+        Ok(keys.keys)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        member: IpAddr,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T> {
         let body = serde_json::to_vec(body).context("writing the request")?;
         self.read(self.http.post(url(member, path)).body(body))
             .await
@@ -120,12 +131,20 @@ pub async fn by_certificate(
     ask(caller, settings, own, (wire::RENEW, &renew)).await
 }
 
-async fn ask(
+/// Which authorities count, and what is revoked.
+pub async fn by_asking(caller: &Caller, settings: &Settings) -> Result<Told> {
+    let ask_for = Ask {
+        version: settings.trust.version,
+    };
+    ask(caller, settings, None, (wire::TRUST, &ask_for)).await
+}
+
+async fn ask<T: DeserializeOwned>(
     caller: &Caller,
     settings: &Settings,
     own: Option<IpAddr>,
     (path, body): (&str, &impl Serialize),
-) -> Result<Granted> {
+) -> Result<T> {
     let mut members = settings.seeds.clone();
     members.retain(|member| Some(*member) != own);
     if !members.is_empty() {
@@ -139,5 +158,5 @@ async fn ask(
             Err(error) => causes.push(format!("{member}: {error:#}")),
         }
     }
-    bail!("no member gives a certificate: {}", causes.join("; "))
+    bail!("no member answers as wanted: {}", causes.join("; "))
 }

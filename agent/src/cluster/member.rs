@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::authority::Authority;
 use super::clock::Clock;
 use super::environment::{self, Environment, Initial, member_name, peer_url};
 use super::founding::{Admission, Data, Listed, Peer, Start, admission, decide};
@@ -15,8 +16,10 @@ use super::identity::{Identity, own_file};
 use super::join::Caller;
 use super::launch::Launch;
 use super::place::Place;
+use super::revoked;
 use super::settings::Settings;
 use super::store::Store;
+use super::turn;
 use crate::apply::write::write_one;
 use crate::health::probes::{HEALTH, says_healthy};
 use crate::root::Root;
@@ -36,12 +39,15 @@ pub struct Member<'a, L> {
     pub launch: &'a L,
     pub identity: watch::Receiver<Identity>,
     pub clock: Clock,
+    pub authority: &'a Authority,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It runs and has been part of a cluster with a leader.
     Formed,
+    /// The same, and it has to begin anew as soon as it may.
+    Turn(String),
     /// It runs, and nothing is known yet.
     Running,
     Started,
@@ -94,7 +100,10 @@ impl<L: Launch> Member<'_, L> {
 
     async fn watch(&self, data: Data) -> Result<Step> {
         if data == Data::Formed && self.own_id()?.is_some() {
-            return Ok(Step::Formed);
+            if turn::is_up_to_date(&self.place.root, self.settings) {
+                return Ok(Step::Formed);
+            }
+            return self.begin_anew().await;
         }
         if data == Data::Empty || !is_healthy(self.place.metrics).await {
             return Ok(Step::Running);
@@ -107,7 +116,7 @@ impl<L: Launch> Member<'_, L> {
         Ok(Step::Formed)
     }
 
-    async fn others(&self) -> Result<Vec<(IpAddr, Peer)>> {
+    pub(super) async fn others(&self) -> Result<Vec<(IpAddr, Peer)>> {
         let identity = self.identity.borrow().clone();
         let caller = Caller::new(self.settings, Some(&identity), Some(self.own), self.clock)?;
         let mut asked = JoinSet::new();
@@ -129,14 +138,14 @@ impl<L: Launch> Member<'_, L> {
         Ok(others)
     }
 
-    fn founders(&self) -> Vec<(String, String)> {
+    pub(super) fn founders(&self) -> Vec<(String, String)> {
         let seeds = self.settings.seeds.iter();
         seeds
             .map(|seed| (member_name(*seed), peer_url(*seed)))
             .collect()
     }
 
-    async fn start(&self, initial: &Initial) -> Result<Step> {
+    pub(super) async fn start(&self, initial: &Initial) -> Result<Step> {
         let root = match self.place.root.is_machine() {
             true => String::new(),
             false => self.path("/")?.display().to_string(),
@@ -151,6 +160,11 @@ impl<L: Launch> Member<'_, L> {
         let node = own_file(environment.text(), 0o644);
         write_one(&self.place.root, environment::PATH, node)
             .context("writing etcd's environment")?;
+        revoked::tell_etcd(&self.place.root, self.authority, self.clock)?;
+        let wanted = turn::wanted(&self.place.root, self.settings);
+        let node = own_file(format!("{wanted}\n"), 0o644);
+        write_one(&self.place.root, turn::STARTED, node)
+            .context("writing down what etcd is started with")?;
         self.launch.start().await?;
         Ok(Step::Started)
     }

@@ -5,6 +5,7 @@
 //! none of them does I/O. `run` is the service; it alone starts etcd. It refuses to start a new
 //! etcd where one may have been before: that is decided by all seeds together, never by one.
 
+pub mod anchor;
 pub mod authority;
 pub mod backup;
 pub mod clock;
@@ -14,15 +15,20 @@ pub mod founding;
 pub mod identity;
 pub mod join;
 pub mod launch;
+pub mod ledger;
 pub mod member;
 pub mod place;
 pub mod report;
+pub mod revoked;
 pub mod run;
 pub mod secret;
 pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod sync;
 pub mod tls;
+pub mod trust;
+mod turn;
 pub mod upkeep;
 pub mod wire;
 

@@ -11,6 +11,8 @@ use crate::root::Root;
 /// How long a certificate is good; it is renewed when a third of that is left.
 pub const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
+const ASK_EVERY: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Clone)]
 pub struct Place {
     pub root: Root,
@@ -19,6 +21,8 @@ pub struct Place {
     pub metrics: SocketAddr,
     /// Of certificates signed here.
     pub lifetime: Duration,
+    /// How often a machine asks which authorities count and what is revoked.
+    pub ask_every: Duration,
 }
 
 impl Place {
@@ -28,6 +32,7 @@ impl Place {
             addresses: None,
             metrics: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), METRICS_PORT),
             lifetime: LIFETIME,
+            ask_every: ASK_EVERY,
         }
     }
 

@@ -6,12 +6,15 @@ use std::time::SystemTime;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::anchor::Anchor;
 use super::clock::{Clock, seconds};
 use super::founding::Listed;
 use super::identity::Identity;
 use super::join::Caller;
 use super::settings::Settings;
 use super::store::{Status, Store};
+use super::sync;
+use super::trust::Step;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -22,6 +25,17 @@ pub struct Report {
     pub members: Vec<Member>,
     pub alarms: Vec<Alarm>,
     pub this_machine: ThisMachine,
+    pub authority: Authority,
+}
+
+/// The one that signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Authority {
+    pub age_days: u64,
+    pub days_left: u64,
+    /// How far its replacement is.
+    pub step: Step,
+    pub warning: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,6 +131,18 @@ pub async fn look(settings: &Settings, identity: &Identity, clock: Clock) -> Res
             role: identity.leaf.role,
             certificate_days_left: days_left(identity.leaf.not_after, clock.now()),
         },
+        authority: authority(settings, clock)?,
+    })
+}
+
+fn authority(settings: &Settings, clock: Clock) -> Result<Authority> {
+    let anchor = Anchor::parse(settings.trust.signer())?;
+    let now = clock.now();
+    Ok(Authority {
+        age_days: anchor.age(now).as_secs() / (24 * 3600),
+        days_left: days_left(anchor.not_after, now),
+        step: settings.trust.step,
+        warning: sync::warning(settings, clock),
     })
 }
 

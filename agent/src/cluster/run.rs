@@ -7,20 +7,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
+use super::anchor::keys;
 use super::authority::{Authority, Request, Role};
-use super::clock::Clock;
+use super::clock::{Clock, seconds};
 use super::figures::Figures;
 use super::identity::{self, Identity};
 use super::join::{self, Caller};
 use super::launch::Launch;
 use super::member::{Member, Step};
 use super::place::Place;
+use super::revoked;
 use super::serve::{self, Desk};
 use super::settings::Settings;
 use super::store::Store;
+use super::sync::{Sync, warning};
+use super::trust::{self, Trust};
 use super::wire::Granted;
 use super::{JOIN_PORT, upkeep};
 use crate::metrics::{self, Registry};
@@ -70,18 +74,18 @@ async fn counted(place: &Place, launch: &impl Launch, figures: &Figures) -> Resu
     let Some(own) = own else {
         return machine.stay(&sender).await;
     };
-    let authority = machine
-        .authority
-        .as_ref()
-        .context("the authority's key is not known")?;
-    identity::keep_authority(&place.root, authority)?;
+    let keys = identity::keys(&place.root, &settings);
+    identity::keep_keys(&place.root, &keys, &settings.trust.authorities)?;
+    let signing = || identity::authority(&place.root, &settings);
+    let authority = signing()?.context("the authority's key is not known")?;
     let desk = Desk {
         place: place.clone(),
         settings: settings.clone(),
         clock,
-        authority: Authority::load(authority.certificate(), &authority.key())?,
+        authority: signing()?.context("the authority's key is not known")?,
         own,
         identity: receiver.clone(),
+        noted: Mutex::default(),
     };
     let at = SocketAddr::new(own, JOIN_PORT);
     let listener = TcpListener::bind(at)
@@ -92,13 +96,23 @@ async fn counted(place: &Place, launch: &impl Launch, figures: &Figures) -> Resu
         settings: &settings,
         own,
         launch,
-        identity: receiver,
+        identity: receiver.clone(),
         clock,
+        authority: &authority,
+    };
+    let sync = Sync {
+        place,
+        settings: &settings,
+        own,
+        clock,
+        authority: &authority,
+        identity: receiver,
     };
     tokio::select! {
         ended = serve::serve(listener, Arc::new(desk)) => ended,
         ended = machine.stay(&sender) => ended,
         () = keep_up(&member, figures) => Ok(()),
+        () = sync.run() => Ok(()),
     }
 }
 
@@ -113,9 +127,14 @@ async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
             // Tried again with the next step.
             kept = keep_secret(member).await.is_ok();
         }
-        figures.formed(usize::from(matches!(step, Ok(Step::Formed))));
+        let formed = matches!(step, Ok(Step::Formed | Step::Turn(_)));
+        figures.formed(usize::from(formed));
         let (wait, told) = match step {
             Ok(Step::Formed) => (STEADY, "etcd is a member of the cluster".to_string()),
+            Ok(Step::Turn(reason)) => (
+                STEADY,
+                format!("etcd is to begin anew with other certificates: {reason}"),
+            ),
             Ok(Step::Running) => (SOON, "etcd runs; the cluster has no leader yet".to_string()),
             Ok(Step::Started) => (SOON, "etcd is started".to_string()),
             Ok(Step::Waiting(reason)) => (SOON, format!("waiting: {reason}")),
@@ -127,7 +146,13 @@ async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
         }
         if looked.elapsed() > HOUR {
             looked = Instant::now();
+            if let Some(warning) = warning(member.settings, member.clock) {
+                eprintln!("strake cluster: WARNING: {warning}");
+            }
             let identity = member.identity.borrow().clone();
+            if let Err(error) = forget(member, &identity).await {
+                eprintln!("strake cluster: forgetting certificates: {error:#}");
+            }
             match upkeep::look_after(member.settings, member.own, &identity).await {
                 Ok(upkeep::Done::Defragmented(before, after)) => {
                     eprintln!("strake cluster: defragmented, {before} to {after} bytes");
@@ -138,6 +163,11 @@ async fn keep_up(member: &Member<'_, impl Launch>, figures: &Figures) {
         }
         sleep(wait).await;
     }
+}
+
+async fn forget(member: &Member<'_, impl Launch>, identity: &Identity) -> Result<()> {
+    let mut store = Store::of(&[member.own], &member.settings.ca, identity).await?;
+    store.forget_ended(seconds(member.clock.now())).await
 }
 
 async fn keep_secret(member: &Member<'_, impl Launch>) -> Result<()> {
@@ -174,7 +204,14 @@ impl Machine<'_> {
             .is_none_or(|own| identity.leaf.addresses.contains(&own));
         let known = self.own.is_none() || self.authority.is_some();
         let role = identity.leaf.role == self.role();
-        role && named && known && identity.leaf.not_after > self.clock.now()
+        // A member signs for itself: nothing is in the way.
+        let signer = self.own.is_none() || self.is_of_signer(identity);
+        role && named && known && signer && identity.leaf.not_after > self.clock.now()
+    }
+
+    fn is_of_signer(&self, identity: &Identity) -> bool {
+        let signer = self.settings.trust.signer_id();
+        signer.is_ok_and(|signer| signer == identity.leaf.authority)
     }
 
     /// Tries for ever: a machine whose members are away becomes one of the cluster when they
@@ -204,6 +241,9 @@ impl Machine<'_> {
             if self.has_moved()? {
                 bail!("this machine's addresses have changed");
             }
+            if Settings::load(&self.place.root).ok().as_ref() != Some(self.settings) {
+                bail!("the settings have changed");
+            }
             wait = (wait * 2).min(LAST_RETRY);
         }
     }
@@ -221,10 +261,14 @@ impl Machine<'_> {
         }
         let caller = Caller::new(self.settings, None, self.own, self.clock)?;
         let granted = join::by_secret(&caller, self.settings, self.own, &request).await?;
-        if let (Some(key), Some(_)) = (&granted.ca_key, self.own) {
-            let authority = Authority::load(&self.settings.ca, key)?;
-            identity::keep_authority(&self.place.root, &authority)?;
-            self.authority = Some(authority);
+        if let (Some(handed), Some(_)) = (&granted.ca_key, self.own) {
+            let trust = granted.trust.as_ref().unwrap_or(&self.settings.trust);
+            identity::keep_keys(&self.place.root, &keys(handed), &trust.authorities)?;
+            self.learn(granted.trust.as_ref())?;
+            if trust.version > self.settings.trust.version {
+                bail!("other authorities count now: beginning anew with them");
+            }
+            self.authority = identity::authority(&self.place.root, self.settings)?;
         }
         self.accept(granted, request)
     }
@@ -240,7 +284,25 @@ impl Machine<'_> {
         Identity::new(certificate, request.key.clone()).map(Some)
     }
 
+    /// The settings are read again by the next run.
+    fn learn(&self, told: Option<&Trust>) -> Result<()> {
+        let newer = told.filter(|told| told.version > self.settings.trust.version);
+        let kept = newer.map(|told| trust::keep(&self.place.root, told));
+        kept.transpose()
+            .context("keeping which authorities count")?;
+        Ok(())
+    }
+
+    /// What the members say, on a machine that is none.
+    async fn ask(&self, identity: &Identity) -> Result<()> {
+        let caller = Caller::new(self.settings, Some(identity), None, self.clock)?;
+        let told = join::by_asking(&caller, self.settings).await?;
+        self.learn(Some(&told.trust))?;
+        revoked::keep(&self.place.root, &told.revoked)
+    }
+
     fn accept(&self, granted: Granted, request: Request) -> Result<Identity> {
+        self.learn(granted.trust.as_ref())?;
         let identity = Identity::new(granted.certificate, request.key)?;
         if !self.is_good(&identity) {
             bail!(
@@ -264,8 +326,23 @@ impl Machine<'_> {
     /// Renews in time, until the settings or the role change.
     async fn stay(&mut self, identity: &watch::Sender<Identity>) -> Result<()> {
         let mut kept = Instant::now();
+        let mut asked: Option<Instant> = None;
+        let mut last = String::new();
         loop {
-            sleep(MINUTE.min(self.place.lifetime / 20)).await;
+            let pause = MINUTE.min(self.place.lifetime / 20);
+            let spread = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+            sleep(pause.min(self.place.ask_every).mul_f64(0.5 + spread / 2.0)).await;
+            let due = asked.is_none_or(|asked| asked.elapsed() >= self.place.ask_every);
+            if self.own.is_none() && due {
+                asked = Some(Instant::now());
+                let current = identity.borrow().clone();
+                let told = self.ask(&current).await.err();
+                let told = told.map_or_else(String::new, |error| format!("{error:#}"));
+                if told != last && !told.is_empty() {
+                    eprintln!("strake cluster: asking what counts: {told}");
+                }
+                last = told;
+            }
             if kept.elapsed() > HOUR {
                 self.clock
                     .keep(&self.place.root)
@@ -281,10 +358,14 @@ impl Machine<'_> {
                 return Ok(());
             }
             let current = identity.borrow().clone();
-            if !identity::is_due(&current.leaf, self.clock.now(), self.place.lifetime) {
+            let now = self.clock.now();
+            let due = identity::is_due(&current.leaf, now, self.place.lifetime);
+            if !due && self.is_of_signer(&current) {
                 continue;
             }
-            let renewed = match current.leaf.not_after > self.clock.now() {
+            // An authority that was replaced while this machine was away lets nobody renew.
+            let away = !last.is_empty() && self.settings.trust.step != trust::Step::Settled;
+            let renewed = match current.leaf.not_after > now && !away {
                 true => self.renewed(&current).await,
                 false => self.by_secret().await,
             };

@@ -4,6 +4,7 @@
 //! member's certificate is for a seed address only. When etcd cannot tell whether a secret was
 //! revoked, nobody is let in.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,20 +18,24 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::authority::{Authority, Leaf, Role};
+use super::authority::{self, Authority, Leaf, Role};
 use super::clock::Clock;
-use super::identity::Identity;
+use super::identity::{self, Identity};
+use super::ledger::Said;
 use super::member;
 use super::place::Place;
+use super::revoked;
 use super::secret::ProofKey;
 use super::settings::Settings;
 use super::store::Store;
+use super::sync;
 use super::tls::{self, Callers};
-use super::wire::{self, Granted, Join, Refused, Renew, State};
+use super::trust;
+use super::wire::{self, Ask, Granted, Join, Keys, Refused, Renew, State, Told};
 
 const CONNECTIONS: usize = 64;
 const CONNECTION: Duration = Duration::from_secs(30);
@@ -44,6 +49,8 @@ pub struct Desk {
     pub authority: Authority,
     pub own: IpAddr,
     pub identity: watch::Receiver<Identity>,
+    /// Serials, and what the store was told that they know.
+    pub noted: Mutex<HashSet<(String, u64)>>,
 }
 
 /// What is known of a secret that a machine names.
@@ -55,6 +62,11 @@ enum Known {
 
 /// Why a request gets nothing, with its status.
 type Refusal = (StatusCode, String);
+
+fn silent(error: anyhow::Error) -> Refusal {
+    let reason = format!("etcd cannot tell whether the certificate counts: {error:#}");
+    refuse(StatusCode::SERVICE_UNAVAILABLE, reason)
+}
 
 fn refuse(status: StatusCode, reason: impl Into<String>) -> Refusal {
     (status, reason.into())
@@ -79,7 +91,7 @@ pub async fn serve(listener: TcpListener, desk: Arc<Desk>) -> Result<()> {
 
 async fn connection(stream: TcpStream, peer: SocketAddr, desk: &Desk) -> Result<()> {
     // Made anew each time: the certificate may have been renewed.
-    let identity = desk.identity.borrow().clone();
+    let identity = desk.shown()?;
     let config = tls::server(&desk.settings.ca, &identity, Callers::Anyone, desk.clock)?;
     let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
     let (_, session) = stream.get_ref();
@@ -118,11 +130,22 @@ impl Desk {
             (&Method::POST, wire::RENEW, Some(leaf)) => match read::<Renew>(request).await {
                 Ok(renew) => self
                     .renew(&renew, from, leaf)
+                    .await
                     .and_then(|granted| json(&granted)),
                 Err(refusal) => Err(refusal),
             },
+            (&Method::POST, wire::TRUST, Some(leaf)) => match read::<Ask>(request).await {
+                Ok(asked) => self
+                    .trust(asked, from, leaf)
+                    .await
+                    .and_then(|told| json(&told)),
+                Err(refusal) => Err(refusal),
+            },
+            (&Method::GET, wire::KEYS, Some(leaf)) => {
+                self.keys(from, leaf).and_then(|keys| json(&keys))
+            }
             (&Method::GET, wire::STATE, Some(_)) => json(&self.state().await),
-            (_, wire::RENEW | wire::STATE, None) => Err(refuse(
+            (_, wire::RENEW | wire::STATE | wire::TRUST | wire::KEYS, None) => Err(refuse(
                 StatusCode::UNAUTHORIZED,
                 "a certificate must be shown",
             )),
@@ -170,24 +193,111 @@ impl Desk {
             return Err(forbidden("the proof of the secret is wrong"));
         }
         let role = self.settings.role_at(from);
-        let granted = self.grant(&join.csr, role, from)?;
+        let mut store = self.store().await?;
+        if role == Role::Machine && store.is_shut_out(from).await.map_err(silent)? {
+            return Err(forbidden(&format!(
+                "the certificate of {from} was revoked; `strake cluster certificate allow {from}` \
+                 lets it join again"
+            )));
+        }
+        let granted = self.grant(&join.csr, role, from, &mut store).await?;
         let ca_key = match role {
-            Role::Member => Some(self.authority.key()),
+            Role::Member => {
+                let keys = identity::keys(&self.place.root, &self.settings);
+                Some(keys.concat()).filter(|keys| !keys.is_empty())
+            }
             Role::Machine => None,
         };
         Ok(Granted { ca_key, ..granted })
     }
 
-    fn renew(&self, renew: &Renew, from: IpAddr, shown: &Leaf) -> Result<Granted, Refusal> {
+    async fn renew(&self, renew: &Renew, from: IpAddr, shown: &Leaf) -> Result<Granted, Refusal> {
+        let mut store = self.counting(shown).await?;
         // Nobody rises by renewing.
         let role = match shown.role {
             Role::Member => self.settings.role_at(from),
             Role::Machine => Role::Machine,
         };
-        self.grant(&renew.csr, role, from)
+        self.grant(&renew.csr, role, from, &mut store).await
     }
 
-    fn grant(&self, csr: &str, role: Role, from: IpAddr) -> Result<Granted, Refusal> {
+    /// The store, for a machine whose certificate was not revoked.
+    async fn counting(&self, shown: &Leaf) -> Result<Store, Refusal> {
+        let mut store = self.store().await?;
+        let serial = shown.serial_text();
+        match store
+            .is_certificate_revoked(&serial)
+            .await
+            .map_err(silent)?
+        {
+            true => Err(refuse(
+                StatusCode::FORBIDDEN,
+                format!("this machine's certificate {serial} was revoked"),
+            )),
+            false => Ok(store),
+        }
+    }
+
+    async fn store(&self) -> Result<Store, Refusal> {
+        let identity = self.identity.borrow().clone();
+        let store = Store::of(&[self.own], &self.settings.ca, &identity).await;
+        store.map_err(silent)
+    }
+
+    async fn trust(&self, asked: Ask, from: IpAddr, shown: &Leaf) -> Result<Told, Refusal> {
+        let mut store = self.counting(shown).await?;
+        let serial = shown.serial_text();
+        let said = (serial.clone(), asked.version);
+        if !self.noted.lock().await.contains(&said) {
+            let noted = sync::issued(shown, from);
+            store.note_issued(&noted).await.map_err(silent)?;
+            let knows = store.note(Said::Knows, from, asked.version).await;
+            knows.map_err(silent)?;
+            self.noted.lock().await.insert(said);
+        }
+        Ok(Told {
+            trust: self.settings.trust.clone(),
+            revoked: revoked::known(&self.place.root),
+        })
+    }
+
+    fn keys(&self, from: IpAddr, shown: &Leaf) -> Result<Keys, Refusal> {
+        if shown.role != Role::Member || self.settings.role_at(from) != Role::Member {
+            let reason = "the keys of the authorities are for members alone";
+            return Err(refuse(StatusCode::FORBIDDEN, reason));
+        }
+        let keys = identity::keys(&self.place.root, &self.settings);
+        Ok(Keys {
+            keys: keys.concat(),
+        })
+    }
+
+    /// While the new authority signs, and the old one counts, the latter's: for machines that
+    /// have been away.
+    fn shown(&self) -> Result<Identity> {
+        let identity = self.identity.borrow().clone();
+        let trust = &self.settings.trust;
+        if trust.step != trust::Step::Used {
+            return Ok(identity);
+        }
+        let keys = identity::keys(&self.place.root, &self.settings);
+        let mut loaded = keys.iter().map(|key| Authority::load(trust.elder(), key));
+        let elder = loaded.find_map(Result::ok);
+        let elder = elder.context("the key of the old authority is not here")?;
+        let request = authority::Request::new(Some(&identity.key))?;
+        let addresses = addresses(Role::Member, self.own);
+        let who = (Role::Member, addresses.as_slice());
+        let signed = elder.sign(&request.csr, who, self.clock.now(), self.place.lifetime)?;
+        Identity::new(signed, request.key)
+    }
+
+    async fn grant(
+        &self,
+        csr: &str,
+        role: Role,
+        from: IpAddr,
+        store: &mut Store,
+    ) -> Result<Granted, Refusal> {
         let addresses = addresses(role, from);
         let who = (role, addresses.as_slice());
         let signed = self
@@ -197,6 +307,9 @@ impl Desk {
             let text = format!("{:#}", anyhow::Error::from(error));
             refuse(StatusCode::BAD_REQUEST, text)
         })?;
+        let leaf = Leaf::parse(&certificate).map_err(|error| silent(error.into()))?;
+        let noted = store.note_issued(&sync::issued(&leaf, from)).await;
+        noted.map_err(silent)?;
         eprintln!(
             "strake cluster: a certificate as {} for {from}",
             role.common_name()
@@ -204,6 +317,7 @@ impl Desk {
         Ok(Granted {
             certificate,
             ca_key: None,
+            trust: Some(self.settings.trust.clone()),
         })
     }
 

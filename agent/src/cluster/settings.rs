@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::authority::Role;
 use super::secret::JoinSecret;
+use super::trust::{self, Trust};
 use crate::root::Root;
 
 pub const PATH: &str = "/etc/strake/cluster.json";
@@ -18,6 +19,9 @@ pub struct Settings {
     pub ca: String,
     pub ca_key: Option<String>,
     pub join_secret: JoinSecret,
+    /// Which authorities count; `ca` holds all of them.
+    #[serde(skip)]
+    pub trust: Trust,
 }
 
 impl Settings {
@@ -25,9 +29,12 @@ impl Settings {
         let text = root
             .read_text(PATH)
             .with_context(|| format!("reading {PATH}, which strake.cluster makes"))?;
-        let settings: Settings = serde_json::from_str(&text)
+        let mut settings: Settings = serde_json::from_str(&text)
             .with_context(|| format!("reading {PATH}: seeds, ca and join_secret are needed"))?;
         ensure!(!settings.seeds.is_empty(), "{PATH} names no seeds");
+        settings.trust = trust::load(root, &settings.ca);
+        settings.ca = settings.trust.bundle();
+        ensure!(!settings.ca.is_empty(), "{PATH}: ca holds no certificate");
         Ok(settings)
     }
 

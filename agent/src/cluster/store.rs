@@ -17,13 +17,12 @@ use super::secret::ProofKey;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(10);
-const PREFIX: &str = "/strake/v1/cluster/";
-const DEFRAGMENTING: &str = "/strake/v1/cluster/defragmenting";
-/// Seconds a member may take to defragment before another may begin.
-const DEFRAGMENT_LEASE: i64 = 900;
+pub(super) const PREFIX: &str = "/strake/v1/cluster/";
+/// Held while a member is away on purpose.
+const TURN: &str = "/strake/v1/cluster/defragmenting";
 
 pub struct Store {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl std::fmt::Debug for Store {
@@ -173,20 +172,20 @@ impl Store {
         Ok(())
     }
 
-    /// The right to defragment, which one member has at a time; it ends by itself.
-    pub async fn begin_defragment(&mut self, who: &str) -> Result<bool> {
+    /// The right to be away for a while, which one member has at a time; it ends by itself.
+    pub async fn begin_turn(&mut self, who: IpAddr, seconds: i64) -> Result<bool> {
         let lease = self
             .client
-            .lease_grant(DEFRAGMENT_LEASE, None)
+            .lease_grant(seconds, None)
             .await
             .context("taking a lease")?
             .id();
-        let free = Compare::version(DEFRAGMENTING, CompareOp::Equal, 0);
+        let free = Compare::version(TURN, CompareOp::Equal, 0);
         let options = PutOptions::new().with_lease(lease);
         let take =
             Txn::new()
                 .when([free])
-                .and_then([TxnOp::put(DEFRAGMENTING, who, Some(options))]);
+                .and_then([TxnOp::put(TURN, who.to_string(), Some(options))]);
         let taken = self.client.txn(take).await.context("taking the turn")?;
         if !taken.succeeded() {
             self.client
@@ -197,8 +196,8 @@ impl Store {
         Ok(taken.succeeded())
     }
 
-    pub async fn end_defragment(&mut self) -> Result<()> {
-        let deleted = self.client.delete(DEFRAGMENTING, None).await;
+    pub async fn end_turn(&mut self) -> Result<()> {
+        let deleted = self.client.delete(TURN, None).await;
         deleted.context("giving the turn back")?;
         Ok(())
     }

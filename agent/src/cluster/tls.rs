@@ -2,24 +2,28 @@
 //! time is the [`Clock`]'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::authority::der;
-use super::clock::Clock;
+use super::anchor::certificates;
+use super::authority::{Leaf, der};
+use super::clock::{Clock, seconds};
 use super::identity::Identity;
 
 fn roots(ca: &str) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    let certificate = der(ca).context("reading strake.cluster.ca")?;
-    roots
-        .add(certificate)
-        .context("trusting strake.cluster.ca")?;
+    for pem in certificates(ca) {
+        let certificate = der(&pem).context("reading strake.cluster.ca")?;
+        let added = roots.add(certificate);
+        added.context("trusting strake.cluster.ca")?;
+    }
+    ensure!(!roots.is_empty(), "strake.cluster.ca holds no certificate");
     Ok(roots)
 }
 
@@ -54,6 +58,21 @@ fn asking(ca: &str, shown: Option<Pair>, clock: Clock) -> Result<ClientConfig> {
             .with_client_auth_cert(chain, key)
             .context("using the certificate"),
     }
+}
+
+/// Whether one of the authorities has signed it, however long ago.
+pub fn is_vouched(ca: &str, certificate: &str) -> Result<bool> {
+    let leaf = Leaf::parse(certificate)?;
+    let last = seconds(leaf.not_after).saturating_sub(1);
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(last));
+    let verifier = WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots(ca)?),
+        Arc::new(default_provider()),
+    );
+    let verifier = verifier.build().context("setting up TLS")?;
+    Ok(verifier
+        .verify_client_cert(&der(certificate)?, &[], at)
+        .is_ok())
 }
 
 /// Who is let in. A certificate that is shown must be good either way.

@@ -13,6 +13,9 @@ use super::store::{Status, Store};
 /// Below this a file is not worth the pause that rewriting it makes.
 const WORTH: u64 = 64 << 20;
 
+/// Seconds a member may take before another may begin.
+const TURN: i64 = 900;
+
 /// Pure: at least half of the file is air.
 pub fn is_worth(status: &Status) -> bool {
     status.size >= WORTH && status.in_use <= status.size / 2
@@ -48,11 +51,11 @@ pub async fn defragment(settings: &Settings, at: IpAddr, identity: &Identity) ->
     // Rewriting gigabytes takes longer than any other request.
     let mut store = Store::connect(&[at], &settings.ca, identity, None).await?;
     let before = store.status().await?.size;
-    if !store.begin_defragment(&at.to_string()).await? {
+    if !store.begin_turn(at, TURN).await? {
         return Ok(Done::NotNow);
     }
     let result = store.defragment().await;
-    store.end_defragment().await?;
+    store.end_turn().await?;
     result?;
     let status = store.status().await?;
     let full = store.alarms().await?;

@@ -26,6 +26,7 @@ use super::local::Local;
 use super::wire::{self, Refused, Wanted};
 use crate::cluster::authority::Leaf;
 use crate::cluster::clock::Clock;
+use crate::cluster::revoked;
 use crate::cluster::tls::{self, Callers};
 
 const CONNECTIONS: usize = 64;
@@ -84,11 +85,11 @@ pub async fn serve(
         // Never closed.
         let permit = Arc::clone(&free).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let desk = Arc::clone(&desk);
                 tokio::spawn(async move {
                     // Whoever breaks off has nothing to be told.
-                    let _ = desk.connection(stream).await;
+                    let _ = desk.connection(stream, from).await;
                     drop(permit);
                 });
             }
@@ -110,13 +111,18 @@ pub(crate) fn keep_probing(stream: &TcpStream) -> nix::Result<()> {
 }
 
 impl Desk {
-    async fn connection(&self, stream: TcpStream) -> Result<()> {
+    async fn connection(&self, stream: TcpStream, from: SocketAddr) -> Result<()> {
         keep_probing(&stream)?;
         let stream = timeout(HANDSHAKE, self.acceptor.accept(stream)).await??;
         let (_, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(<[_]>::first);
         // The authority's signature is proven; what it says has to be a machine too.
-        Leaf::of_der(shown.context("no certificate was shown")?)?;
+        let leaf = Leaf::of_der(shown.context("no certificate was shown")?)?;
+        let serial = leaf.serial_text();
+        if revoked::is_revoked(&self.local.root, &serial) {
+            eprintln!("strake: peers: {from}: its certificate {serial} was revoked");
+            return Ok(());
+        }
         let service =
             service_fn(|request| async move { Ok::<_, Infallible>(self.respond(request).await) });
         hyper::server::conn::http1::Builder::new()

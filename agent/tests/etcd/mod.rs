@@ -124,6 +124,7 @@ impl Machine {
                 addresses: Some(vec![address]),
                 metrics: SocketAddr::new(address, METRICS_PORT),
                 lifetime,
+                ask_every: Duration::from_secs(1),
             },
             process: Process {
                 root,

@@ -42,7 +42,8 @@ pub(super) async fn restore(place: &Place, file: &Path, founders: Founders) -> R
         "restored; {}",
         match founders {
             Founders::All => "etcd serves once a majority of the members is restored",
-            Founders::Alone => "etcd serves, and the other members are taken in once they are empty",
+            Founders::Alone =>
+                "etcd serves, and the other members are taken in once they are empty",
         }
     );
     Ok(Exit::Done)
@@ -56,7 +57,10 @@ pub(super) async fn discard(place: &Place) -> Result<Exit> {
     start(place).await?;
     Ok(match kept {
         Some(path) => {
-            println!("the data is in {} now; this member comes back empty", path.display());
+            println!(
+                "the data is in {} now; this member comes back empty",
+                path.display()
+            );
             Exit::Done
         }
         None => {

@@ -1,6 +1,8 @@
 //! `strake cluster ...`
 
+mod authority;
 mod backup;
+mod certificate;
 mod init;
 mod machines;
 mod members;
@@ -50,6 +52,12 @@ pub(super) enum Command {
     /// Join secrets that members accept
     #[command(subcommand)]
     Secret(secret::Command),
+    /// The authority that all certificates are of, and a new one in its place
+    #[command(subcommand)]
+    Authority(authority::Command),
+    /// Certificates of machines, and machines that were lost or stolen
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// Who may use fleet's API over TCP
     #[command(subcommand)]
     User(user::Command),
@@ -120,6 +128,8 @@ impl Cluster {
             Command::Status { output } => on_one_thread(status::run(&root, output))?,
             Command::Members(command) => on_one_thread(members::run(&root, command))?,
             Command::Secret(command) => on_one_thread(secret::run(&root, command))?,
+            Command::Authority(command) => on_one_thread(authority::run(&root, command))?,
+            Command::Certificate(command) => on_one_thread(certificate::run(&root, command))?,
             Command::User(command) => on_one_thread(user::run(command))?,
             Command::Backup { file } => on_one_thread(backup::backup(&root, &file))?,
             Command::Restore { file, alone, at } => {

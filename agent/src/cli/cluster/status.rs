@@ -10,6 +10,7 @@ use super::machines;
 use crate::cli::output::{Output, columns};
 use crate::cli::store::connect;
 use crate::cluster::report::{Member, Report, look};
+use crate::cluster::trust::Step;
 use crate::dashboard::picture::Watched;
 use crate::dashboard::view::View;
 use crate::exit::Exit;
@@ -94,7 +95,24 @@ fn table(report: &Report) -> String {
     let own = &report.this_machine;
     let days = own.certificate_days_left;
     let role = own.role.common_name();
-    text + &format!("this machine: {role}, certificate good for {days} days\n")
+    text.push_str(&format!(
+        "this machine: {role}, certificate good for {days} days\n"
+    ));
+    let authority = &report.authority;
+    let (age, left) = (authority.age_days, authority.days_left);
+    let step = match authority.step {
+        Step::Settled => "",
+        Step::Introduced | Step::Used => {
+            "; it is being replaced, see `strake cluster authority show`"
+        }
+    };
+    text.push_str(&format!(
+        "authority: {age} days old, good for {left} days{step}\n"
+    ));
+    if let Some(warning) = &authority.warning {
+        text.push_str(&format!("WARNING: {warning}\n"));
+    }
+    text
 }
 
 fn row(member: &Member) -> Vec<String> {
@@ -125,7 +143,7 @@ fn mebibytes(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::cluster::authority::Role;
-    use crate::cluster::report::{Alarm, Standing, ThisMachine};
+    use crate::cluster::report::{Alarm, Authority, Standing, ThisMachine};
 
     #[test]
     fn the_table_tells_all_there_is() {
@@ -159,6 +177,12 @@ mod tests {
                 role: Role::Member,
                 certificate_days_left: 89,
             },
+            authority: Authority {
+                age_days: 7200,
+                days_left: 100,
+                step: Step::Introduced,
+                warning: Some("it ends".to_string()),
+            },
         };
         let expected = "\
 cluster lab  leader 10.9.0.11
@@ -167,6 +191,8 @@ MEMBER     ID  STATE   LAG  SIZE     IN USE   CERTIFICATE
 10.9.0.12  -   silent  -    -        -        -
 alarm nospace at 10.9.0.11
 this machine: strake-member, certificate good for 89 days
+authority: 7200 days old, good for 100 days; it is being replaced, see `strake cluster authority show`
+WARNING: it ends
 ";
         assert_eq!(table(&report), expected);
     }
