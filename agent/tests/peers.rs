@@ -127,6 +127,24 @@ async fn a_program_that_fails_says_why() {
 }
 
 /// What the holder's listener says to somebody with these credentials.
+#[tokio::test]
+async fn a_machine_whose_certificate_was_revoked_is_told_nothing() {
+    let (_cluster, store, holder, asker) = pair().await;
+    let reach = asker.reach(&store);
+    let web = unit("web@1.service");
+    reach.status(&web, None).await.expect("it is let in");
+    let list = holder.path("state/cluster/revoked");
+    std::fs::create_dir_all(list.parent().expect("a parent")).expect("a directory");
+    let serial = asker.credentials.identity.leaf.serial_text();
+    std::fs::write(&list, format!("00\n{serial}\n")).expect("a list");
+    reach.status(&web, None).await.expect_err("it is revoked");
+    std::fs::write(&list, "00\n").expect("a list");
+    reach
+        .status(&web, None)
+        .await
+        .expect("another one is revoked");
+}
+
 async fn refused(store: &Memory, asker: &Node, credentials: &Credentials) -> String {
     let root = Root::new(asker.dir.path());
     let reach = Reach {

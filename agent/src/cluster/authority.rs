@@ -97,7 +97,9 @@ impl Authority {
     pub fn create(cluster: &str, now: SystemTime) -> Result<(String, String), Error> {
         let key = KeyPair::generate().map_err(Error::Making)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = name(&format!("{cluster} cluster authority"));
+        // No two have the same name: whoever is shown a certificate of another one can tell.
+        let own = hex(&serial()?.to_bytes()[..4]);
+        params.distinguished_name = name(&format!("{cluster} cluster authority {own}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date_time_ymd(2025, 1, 1);

@@ -24,7 +24,12 @@ pub enum Data {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     Silent,
-    Says { data: Data, serving: bool },
+    /// Is of another authority.
+    Foreign,
+    Says {
+        data: Data,
+        serving: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +76,13 @@ pub fn decide(own: Data, others: &[(IpAddr, Peer)]) -> Start {
     if !formed.is_empty() {
         return Start::Wait(format!(
             "{formed} had a cluster that has no leader now; this member has no data and is taken in once it has"
+        ));
+    }
+    let foreign = names(|peer| *peer == Peer::Foreign);
+    if !foreign.is_empty() {
+        return Start::Wait(format!(
+            "{foreign} has certificates of another authority: strake.cluster.ca has to be what \
+             `strake cluster authority config` prints there"
         ));
     }
     let silent = names(|peer| *peer == Peer::Silent);
@@ -137,6 +149,8 @@ mod tests {
         use Data::{Empty, Founding};
         check(Empty, &[], "New");
         check(Empty, &[says(Empty, false), says(Empty, false)], "New");
+        check(Empty, &[Peer::Foreign, says(Empty, false)], "Wait");
+        check(Empty, &[Peer::Foreign, SERVING], "Join");
         check(Empty, &[says(Founding, false), says(Empty, false)], "New");
         check(
             Empty,

@@ -81,7 +81,7 @@ impl Caller {
     }
 
     async fn read<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T> {
-        let mut answer = request.send().await.context("asking")?;
+        let mut answer = request.send().await.map_err(not_sent)?;
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await.context("reading the answer")? {
             body.extend_from_slice(&part);
@@ -96,6 +96,26 @@ impl Caller {
         }
         serde_json::from_slice(&body).context("reading the answer")
     }
+}
+
+/// What an authority that was replaced looks like from outside.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its certificate is of another authority than those this machine trusts: strake.cluster.ca has \
+     to be what `strake cluster authority config` prints on a member"
+)]
+pub struct Foreign;
+
+fn not_sent(error: reqwest::Error) -> anyhow::Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("UnknownIssuer") || text.contains("UnknownCA") {
+            return Foreign.into();
+        }
+        cause = error.source();
+    }
+    anyhow::Error::new(error).context("asking")
 }
 
 fn url(member: IpAddr, path: &str) -> String {

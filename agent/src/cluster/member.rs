@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::environment::{self, Environment, Initial, member_name, peer_url};
 use super::founding::{Admission, Data, Listed, Peer, Start, admission, decide};
 use super::identity::{Identity, own_file};
-use super::join::Caller;
+use super::join::{Caller, Foreign};
 use super::launch::Launch;
 use super::place::Place;
 use super::revoked;
@@ -128,6 +128,7 @@ impl<L: Launch> Member<'_, L> {
                         data: state.data,
                         serving: state.serving,
                     },
+                    Err(error) if error.is::<Foreign>() => Peer::Foreign,
                     Err(_) => Peer::Silent,
                 };
                 (seed, peer)

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use super::anchor::keys;
+use super::anchor::{Anchor, keys};
 use super::authority::{Authority, Request, Role};
 use super::clock::{Clock, seconds};
 use super::figures::Figures;
@@ -360,6 +360,9 @@ impl Machine<'_> {
             let current = identity.borrow().clone();
             let now = self.clock.now();
             let due = identity::is_due(&current.leaf, now, self.place.lifetime);
+            // No other one would be good for longer.
+            let end = Anchor::parse(self.settings.trust.signer())?.not_after;
+            let due = due && current.leaf.not_after < end;
             if !due && self.is_of_signer(&current) {
                 continue;
             }

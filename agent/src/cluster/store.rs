@@ -49,6 +49,21 @@ pub enum Standing {
     Revoked,
 }
 
+/// Who may be away for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Own,
+    /// Another member has it.
+    Taken,
+    /// The store takes nothing, not even a turn.
+    Full,
+}
+
+fn is_full(error: &etcd_client::Error) -> bool {
+    matches!(error, etcd_client::Error::GRpcStatus(status)
+        if status.message().contains("database space exceeded"))
+}
+
 impl Store {
     pub async fn connect(
         addresses: &[IpAddr],
@@ -173,27 +188,27 @@ impl Store {
     }
 
     /// The right to be away for a while, which one member has at a time; it ends by itself.
-    pub async fn begin_turn(&mut self, who: IpAddr, seconds: i64) -> Result<bool> {
-        let lease = self
-            .client
-            .lease_grant(seconds, None)
-            .await
-            .context("taking a lease")?
-            .id();
+    pub async fn begin_turn(&mut self, who: IpAddr, seconds: i64) -> Result<Turn> {
+        let lease = match self.client.lease_grant(seconds, None).await {
+            Ok(lease) => lease.id(),
+            Err(error) if is_full(&error) => return Ok(Turn::Full),
+            Err(error) => return Err(error).context("taking a lease"),
+        };
         let free = Compare::version(TURN, CompareOp::Equal, 0);
         let options = PutOptions::new().with_lease(lease);
-        let take =
-            Txn::new()
-                .when([free])
-                .and_then([TxnOp::put(TURN, who.to_string(), Some(options))]);
-        let taken = self.client.txn(take).await.context("taking the turn")?;
-        if !taken.succeeded() {
-            self.client
-                .lease_revoke(lease)
-                .await
-                .context("giving the lease back")?;
+        let take = TxnOp::put(TURN, who.to_string(), Some(options));
+        let take = Txn::new().when([free]).and_then([take]);
+        let taken = match self.client.txn(take).await {
+            Ok(taken) => taken.succeeded(),
+            Err(error) if is_full(&error) => return Ok(Turn::Full),
+            Err(error) => return Err(error).context("taking the turn"),
+        };
+        if taken {
+            return Ok(Turn::Own);
         }
-        Ok(taken.succeeded())
+        let back = self.client.lease_revoke(lease).await;
+        back.context("giving the lease back")?;
+        Ok(Turn::Taken)
     }
 
     pub async fn end_turn(&mut self) -> Result<()> {

@@ -15,7 +15,7 @@ use super::launch::Launch;
 use super::member::{Member, Step, is_healthy};
 use super::revoked;
 use super::settings::Settings;
-use super::store::Store;
+use super::store::{Store, Turn};
 use crate::root::Root;
 
 /// What etcd was started with on this boot.
@@ -30,7 +30,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 pub(super) fn wanted(root: &Root, settings: &Settings) -> String {
     let revoked = revoked::known(root).into_iter();
     let text: String = revoked.map(|serial| format!("{serial}\n")).collect();
-    hex(&Sha256::digest(format!("{}{text}", settings.ca)))
+    // Which of them signs is all the same to etcd.
+    let mut authorities = settings.trust.authorities.clone();
+    authorities.sort_unstable();
+    hex(&Sha256::digest(format!("{}{text}", authorities.concat())))
 }
 
 pub(super) fn is_up_to_date(root: &Root, settings: &Settings) -> bool {
@@ -51,8 +54,10 @@ impl<L: Launch> Member<'_, L> {
                 return wait(format!("{seed} is not well"));
             }
         }
-        if !store.begin_turn(self.own, TURN).await? {
-            return wait("another member has its turn".to_string());
+        match store.begin_turn(self.own, TURN).await? {
+            Turn::Own => {}
+            Turn::Taken => return wait("another member has its turn".to_string()),
+            Turn::Full => return wait("the store is full".to_string()),
         }
         eprintln!("strake cluster: etcd is stopped and started: other certificates count");
         self.launch.stop().await?;

@@ -8,11 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::environment::QUOTA;
 use super::identity::Identity;
 use super::settings::Settings;
-use super::store::{Status, Store};
+use super::store::{Status, Store, Turn};
 
 /// Below this a file is not worth the pause that rewriting it makes.
 const WORTH: u64 = 64 << 20;
 
+/// As the store tells it.
+const FULL: &str = "nospace";
 /// Seconds a member may take before another may begin.
 const TURN: i64 = 900;
 
@@ -30,11 +32,25 @@ pub enum Done {
     Defragmented(u64, u64),
 }
 
-/// What a member does by itself every hour.
+/// What a member does by itself every hour. In a store that is full there are no turns to be had:
+/// the first member goes first.
 pub async fn look_after(settings: &Settings, own: IpAddr, identity: &Identity) -> Result<Done> {
     let mut store = Store::of(&[own], &settings.ca, identity).await?;
     if !is_worth(&store.status().await?) {
         return Ok(Done::NotWorth);
+    }
+    if store
+        .alarms()
+        .await?
+        .iter()
+        .any(|(_, alarm)| *alarm == FULL)
+    {
+        for seed in settings.seeds.iter().take_while(|seed| **seed != own) {
+            let mut other = Store::of(&[*seed], &settings.ca, identity).await?;
+            if is_worth(&other.status().await?) {
+                return Ok(Done::NotNow);
+            }
+        }
     }
     defragment(settings, own, identity).await
 }
@@ -42,8 +58,11 @@ pub async fn look_after(settings: &Settings, own: IpAddr, identity: &Identity) -
 /// One member, in its turn, while all others answer.
 pub async fn defragment(settings: &Settings, at: IpAddr, identity: &Identity) -> Result<Done> {
     for seed in &settings.seeds {
-        let mut other = Store::of(&[*seed], &settings.ca, identity).await?;
-        let status = other.status().await.with_context(|| seed.to_string())?;
+        let asked = async {
+            let mut other = Store::of(&[*seed], &settings.ca, identity).await?;
+            other.status().await
+        };
+        let status = asked.await.with_context(|| seed.to_string())?;
         if status.leader == 0 {
             bail!("{seed} has no leader; nothing is defragmented before all members are well");
         }
@@ -51,15 +70,18 @@ pub async fn defragment(settings: &Settings, at: IpAddr, identity: &Identity) ->
     // Rewriting gigabytes takes longer than any other request.
     let mut store = Store::connect(&[at], &settings.ca, identity, None).await?;
     let before = store.status().await?.size;
-    if !store.begin_turn(at, TURN).await? {
+    let turn = store.begin_turn(at, TURN).await?;
+    if turn == Turn::Taken {
         return Ok(Done::NotNow);
     }
     let result = store.defragment().await;
-    store.end_turn().await?;
+    if turn == Turn::Own {
+        store.end_turn().await?;
+    }
     result?;
     let status = store.status().await?;
     let full = store.alarms().await?;
-    let is_own = |alarm: &&(u64, &str)| alarm.0 == status.id && alarm.1 == "nospace";
+    let is_own = |alarm: &&(u64, &str)| alarm.0 == status.id && alarm.1 == FULL;
     if full.iter().any(|alarm| is_own(&alarm)) && status.size < QUOTA / 10 * 9 {
         store.disarm_nospace(status.id).await?;
     }

@@ -45,6 +45,8 @@ pub(crate) fn tool(name: &str) -> Option<Vec<String>> {
 pub(crate) struct Process {
     root: PathBuf,
     etcd: Vec<String>,
+    /// Instead of what the service says.
+    pub(crate) variables: Vec<(&'static str, &'static str)>,
     child: Rc<RefCell<Option<Child>>>,
 }
 
@@ -82,6 +84,7 @@ impl Launch for Process {
             .args(&self.etcd[1..])
             .env_clear()
             .envs(variables)
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -129,6 +132,7 @@ impl Machine {
             process: Process {
                 root,
                 etcd: etcd.to_vec(),
+                variables: Vec::new(),
                 child: Rc::default(),
             },
             dir,
@@ -205,7 +209,12 @@ pub(crate) struct Config {
 impl Config {
     /// `net` tells the clusters of one test program apart.
     pub(crate) fn new(net: u8, seeds: usize) -> Config {
-        let (ca, key) = Authority::create("test", SystemTime::now()).expect("an authority");
+        Config::made(net, seeds, SystemTime::now())
+    }
+
+    /// With an authority of that time.
+    pub(crate) fn made(net: u8, seeds: usize, then: SystemTime) -> Config {
+        let (ca, key) = Authority::create("test", then).expect("an authority");
         let secret = JoinSecret::generate().expect("random bytes");
         let part = (std::process::id() % 250 + 1) as u8;
         Config {
