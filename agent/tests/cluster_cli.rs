@@ -30,7 +30,7 @@ async fn a_secret_is_rotated_without_anybody_being_left_out() {
     let config = Config::new(81, 3);
     LocalSet::new()
         .run_until(async {
-            let Some(machines) = founded(&config).await else {
+            let Some(machines) = founded(&config, &[]).await else {
                 return;
             };
             let first = &machines[0];
@@ -75,7 +75,7 @@ async fn members_are_taken_out_let_in_and_replaced_and_the_store_is_copied() {
     let config = Config::new(82, 3);
     LocalSet::new()
         .run_until(async {
-            let Some(mut machines) = founded(&config).await else {
+            let Some(mut machines) = founded(&config, &[]).await else {
                 return;
             };
             let third = config.addresses[2];

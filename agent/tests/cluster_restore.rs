@@ -53,7 +53,7 @@ async fn a_store_lost_on_all_members_comes_back_from_a_copy_restored_on_one() {
     let config = Config::new(83, 3);
     LocalSet::new()
         .run_until(async {
-            let Some(mut machines) = founded(&config).await else {
+            let Some(mut machines) = founded(&config, &[]).await else {
                 return;
             };
             let own = config.addresses[0];

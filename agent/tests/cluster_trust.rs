@@ -59,7 +59,7 @@ async fn an_authority_is_replaced_while_all_go_on_talking() {
     let mut config = Config::new(85, 3);
     LocalSet::new()
         .run_until(async {
-            let Some(mut machines) = founded(&config).await else {
+            let Some(mut machines) = founded(&config, &[]).await else {
                 return;
             };
             let etcd = tool("etcd").expect("there was one");
@@ -226,7 +226,7 @@ async fn a_revoked_machine_is_let_in_nowhere_and_all_others_stay() {
     let config = Config::new(86, 3);
     LocalSet::new()
         .run_until(async {
-            let Some(machines) = founded(&config).await else {
+            let Some(machines) = founded(&config, &[]).await else {
                 return;
             };
             let etcd = tool("etcd").expect("there was one");

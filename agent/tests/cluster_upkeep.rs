@@ -7,9 +7,9 @@ mod members;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use etcd::{Config, Machine, tool, until};
+use etcd::{Config, Machine, until};
 use etcd_client::{Certificate, Client, ConnectOptions, DeleteOptions, Identity, TlsOptions};
-use members::{run, strake, whole};
+use members::{founded, run, strake};
 use strake_agent::cluster::store::Turn;
 use tokio::task::LocalSet;
 
@@ -30,25 +30,12 @@ async fn client(machine: &Machine) -> Client {
 
 #[tokio::test]
 async fn a_full_store_is_told_and_is_well_again_when_there_is_room() {
-    let Some(etcd) = tool("etcd") else {
-        println!("SKIPPED: no tools tree with etcd below target/strake/tools");
-        return;
-    };
     let config = Config::new(88, 3);
     LocalSet::new()
         .run_until(async {
-            let mut machines: Vec<Machine> =
-                (0..3).map(|number| config.machine(number, &etcd)).collect();
-            for machine in &mut machines {
-                machine.process.variables.push(QUOTA);
-                machine.boot(&config.json());
-            }
-            until("the first has its certificate", async || {
-                ensure!(machines[0].identity().is_some());
-                Ok(())
-            })
-            .await;
-            whole(&machines[0]).await;
+            let Some(mut machines) = founded(&config, &[QUOTA]).await else {
+                return;
+            };
             let mut client = client(&machines[0]).await;
             let value = vec![7; 200_000];
             let mut refused = None;

@@ -47,13 +47,18 @@ pub(crate) async fn whole(machine: &Machine) {
     .await;
 }
 
-pub(crate) async fn founded(config: &Config) -> Option<Vec<Machine>> {
+/// Nothing, with the reason printed, where there is no etcd.
+pub(crate) async fn founded(
+    config: &Config,
+    variables: &[(&'static str, &'static str)],
+) -> Option<Vec<Machine>> {
     let Some(etcd) = tool("etcd") else {
         println!("SKIPPED: no tools tree with etcd below target/strake/tools");
         return None;
     };
     let mut machines: Vec<Machine> = (0..3).map(|number| config.machine(number, &etcd)).collect();
     for machine in &mut machines {
+        machine.process.variables.extend_from_slice(variables);
         machine.boot(&config.json());
     }
     until("the first machine has its certificate", async || {
