@@ -271,3 +271,85 @@ async fn what_is_wrong_with_one_network_is_told_and_harms_no_other() {
     })
     .await;
 }
+
+/// What a check finds of the only peer, by network.
+fn faults(node: &Node, more: &[&str]) -> (Option<i32>, Vec<(String, Value)>) {
+    let (code, found) = node.findings(more);
+    let fault = |one: Value| {
+        (
+            one["network"].as_str().unwrap_or("").to_string(),
+            one["fault"].clone(),
+        )
+    };
+    (code, found.into_iter().map(fault).collect())
+}
+
+#[tokio::test]
+async fn every_network_is_checked_shown_and_counted() {
+    let Some(net) = Net::new(vxlan()).await else {
+        return;
+    };
+    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
+    let flat = json!({"Network": "10.8.0.0/16", "Backend": {"Type": "host-gw"}});
+    let flat = json!({"name": "flat", "network": flat});
+    for node in &mut nodes {
+        give(node, &[named("db", "10.6.0.0/16", 2, &[]), flat.clone()]);
+        node.start();
+    }
+    let all: Vec<&Node> = nodes.iter().collect();
+    net.joined(&all).await;
+    let names = ["default", "db", "flat"];
+    until("every network is well", &all, async || {
+        let (code, found) = faults(all[0], &[]);
+        let is_right = code == Some(0)
+            && found.iter().map(|(name, _)| name.as_str()).eq(names)
+            && found.iter().all(|(_, fault)| fault.is_null());
+        is_right.then_some(()).ok_or(format!("{code:?} {found:?}"))
+    })
+    .await;
+    let table = all[0].table_of("db");
+    let is_whole = ["subnet", "10.6.", "flannel.2", "ANSWERS", "192.168.77.2"];
+    assert!(is_whole.iter().all(|part| table.contains(part)), "{table}");
+    until("every network is counted", &all, async || {
+        let told = all[0].figures();
+        let is_counted = names.iter().all(|name| {
+            let joined = format!("strake_overlay_joined{{network=\"{name}\"}} 1");
+            let way = if *name == "flat" { "direct" } else { "tunnel" };
+            let peers = format!("strake_overlay_peers{{network=\"{name}\",way=\"{way}\"}} 1");
+            told.contains(&joined) && told.contains(&peers)
+        });
+        is_counted.then_some(()).ok_or(told)
+    })
+    .await;
+
+    // What the second machine sends vanishes when it is large; four bytes are for a VLAN's tag.
+    must("link set p2 mtu 1300");
+    let (code, found) = faults(all[0], &[]);
+    let sizes: Vec<u64> = found
+        .iter()
+        .filter_map(|(_, fault)| fault["back"].as_u64())
+        .collect();
+    assert_eq!(
+        (code, sizes),
+        (Some(1), vec![1254, 1254, 1304]),
+        "{found:?}"
+    );
+    let (code, found) = faults(all[0], &["--network", "flat"]);
+    assert_eq!(
+        (code, found.len(), found[0].0.as_str()),
+        (Some(1), 1, "flat")
+    );
+    let told = all[0].check_table();
+    // Of what goes there the host's bridge may let four bytes less pass.
+    assert!(told.contains("set the uplinks' MTU to 130"), "{told}");
+    must("link set p2 mtu 1500");
+
+    nodes[1].kill();
+    let told = nodes[0].status();
+    let answer = |network: &Value| network["answers"].as_object().map(|all| all.len());
+    assert_eq!(answer(&told), Some(1), "{told}");
+    for network in [&told, &told["named"]["db"], &told["named"]["flat"]] {
+        let answers = network["answers"].as_object().cloned().unwrap_or_default();
+        assert!(answers.values().all(Value::is_null), "{network}");
+    }
+}

@@ -12,7 +12,9 @@ use strake_agent::metrics::Registry;
 use strake_agent::overlay::cidr::{Cidr, Family};
 use strake_agent::overlay::client::{Client, DEFAULT_PREFIX, TTL};
 use strake_agent::overlay::figures::Figures;
-use strake_agent::overlay::kernel::{Choice, Counters, Error, Kernel, Made, Place, Tunnel, Uplink};
+use strake_agent::overlay::kernel::{
+    Choice, Connection, Counters, Error, Kernel, Made, Place, Tunnel, Uplink,
+};
 use strake_agent::overlay::named::Which;
 use strake_agent::overlay::report::Report;
 use strake_agent::overlay::restart::Nobody;
@@ -96,6 +98,10 @@ impl Kernel for Recording {
         Ok(None)
     }
 
+    fn connections(&mut self, _: &str) -> Result<Vec<Connection>, Error> {
+        Ok(Vec::new())
+    }
+
     fn load_rules(&mut self, _: &str) -> Result<(), Error> {
         Ok(())
     }
@@ -159,8 +165,9 @@ async fn measured(leases: usize) -> Result<Value> {
         runtimes: Nobody,
         report: Report::default(),
         told: None,
+        outdated: false,
         key: None,
-        figures: Figures::new(&Registry::default()),
+        figures: Figures::new(&Registry::default(), "default"),
     };
     let start = Instant::now();
     let running = tokio::task::spawn_local(async move { service.run().await });

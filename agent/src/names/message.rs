@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 pub const A: u16 = 1;
+pub const PTR: u16 = 12;
 pub const AAAA: u16 = 28;
 pub const ANY: u16 = 255;
 pub const IN: u16 = 1;
@@ -201,6 +202,32 @@ impl Query {
         writer.bytes
     }
 
+    /// The names of what is at an address, as many as fit; without one there is nothing of the kind.
+    pub fn pointing<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n Vec<Vec<u8>>>,
+        most: usize,
+    ) -> Vec<u8> {
+        let mut writer = Writer::new(self, Code::Well);
+        writer.flag(AUTHORITATIVE);
+        let room = most.saturating_sub(self.extended());
+        for name in names {
+            let mut data = Vec::new();
+            for label in name {
+                // No longer than 63 bytes.
+                data.push(label.len() as u8);
+                data.extend(label);
+            }
+            data.push(0);
+            if !writer.answer(PTR, &data, room) {
+                writer.flag(TRUNCATED);
+                break;
+            }
+        }
+        writer.extend();
+        writer.bytes
+    }
+
     fn extended(&self) -> usize {
         match self.extension {
             Extension::None => 0,
@@ -267,13 +294,17 @@ impl<'q> Writer<'q> {
         self.bytes.extend(data);
     }
 
-    /// Whether it fits.
     fn address(&mut self, address: IpAddr, room: usize) -> bool {
-        let before = self.bytes.len();
         match address {
-            IpAddr::V4(v4) => self.record(TO_THE_QUESTION, A, &v4.octets()),
-            IpAddr::V6(v6) => self.record(TO_THE_QUESTION, AAAA, &v6.octets()),
+            IpAddr::V4(v4) => self.answer(A, &v4.octets(), room),
+            IpAddr::V6(v6) => self.answer(AAAA, &v6.octets(), room),
         }
+    }
+
+    /// Whether it fits.
+    fn answer(&mut self, kind: u16, data: &[u8], room: usize) -> bool {
+        let before = self.bytes.len();
+        self.record(TO_THE_QUESTION, kind, data);
         if self.bytes.len() > room {
             self.bytes.truncate(before);
             return false;

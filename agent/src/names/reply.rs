@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::message::{A, AAAA, ANY, Code, Extension, IN, Query, Unreadable};
+use super::message::{A, AAAA, ANY, Code, Extension, IN, PTR, Query, Unreadable};
 use super::zone::{Found, Zone};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,10 @@ pub fn reply(bytes: &[u8], zone: &Zone, way: Way, turn: usize) -> Reply {
         Err(Unreadable::Silence) => return Reply::Silence,
         Err(Unreadable::Refused(answer)) => return Reply::Answer(answer),
     };
-    let addresses = match zone.find(&query.labels) {
-        Found::Elsewhere => return Reply::Elsewhere(query.refusal(Code::Failed)),
-        Found::Addresses(addresses) => Some(addresses),
-        Found::NoSuchName => None,
-    };
+    let found = zone.find(&query.labels);
+    if found == Found::Elsewhere {
+        return Reply::Elsewhere(query.refusal(Code::Failed));
+    }
     Reply::Answer(match query.extension {
         Extension::Malformed => query.refusal(Code::Malformed),
         Extension::UnknownVersion => query.refusal(Code::Well),
@@ -40,9 +39,13 @@ pub fn reply(bytes: &[u8], zone: &Zone, way: Way, turn: usize) -> Reply {
                 Way::Datagram => query.datagram(),
                 Way::Stream => u16::MAX.into(),
             };
-            let code = match addresses {
-                Some(_) => Code::Well,
-                None => Code::NoSuchName,
+            let (code, addresses) = match found {
+                Found::Names(names) => {
+                    let asked = names.iter().filter(|_| [PTR, ANY].contains(&query.kind));
+                    return Reply::Answer(query.pointing(asked, most));
+                }
+                Found::Addresses(addresses) => (Code::Well, Some(addresses)),
+                Found::NoSuchName | Found::Elsewhere => (Code::NoSuchName, None),
             };
             let asked = |address: &&IpAddr| match address {
                 IpAddr::V4(_) => [A, ANY].contains(&query.kind),
@@ -111,6 +114,8 @@ mod tests {
             ("no.lab.strake", A, IN, (3, 0, false)),
             ("lab.strake", A, IN, (0, 0, false)),
             ("db.lab.strake", A, 3, (5, 0, false)),
+            ("1.1.5.10.in-addr.arpa", PTR, IN, (0, 1, false)),
+            ("1.1.5.10.in-addr.arpa", A, IN, (0, 0, false)),
             ("many.lab.strake", A, IN, (0, 29, true)),
         ];
         for (name, kind, class, expected) in cases {
@@ -119,6 +124,15 @@ mod tests {
         }
         let (code, count, is_cut, _) = ask("many.lab.strake", A, IN, Way::Stream, 0);
         assert_eq!((code, count, is_cut), (0, 100, false));
+    }
+
+    #[test]
+    fn an_address_is_answered_with_a_whole_name() {
+        let (.., answer) = ask("1.1.5.10.in-addr.arpa", PTR, IN, Way::Datagram, 0);
+        assert!(
+            answer.ends_with(b"\x02db\x03lab\x06strake\x00"),
+            "{answer:?}"
+        );
     }
 
     #[test]

@@ -22,12 +22,16 @@ pub struct Zone {
     domain: Vec<Vec<u8>>,
     /// By the labels before the domain.
     names: BTreeMap<Vec<Vec<u8>>, BTreeSet<IpAddr>>,
+    /// The nearest name of each unit at an address, whole.
+    reverse: BTreeMap<IpAddr, BTreeSet<Vec<Vec<u8>>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found<'z> {
     /// Maybe none.
     Addresses(&'z BTreeSet<IpAddr>),
+    /// Asked by an address: who is there.
+    Names(&'z BTreeSet<Vec<Vec<u8>>>),
     NoSuchName,
     /// The name is not of the cluster.
     Elsewhere,
@@ -93,9 +97,19 @@ fn label(text: &str) -> Option<String> {
 impl Zone {
     pub fn new<'p>(cluster: &str, machines: impl IntoIterator<Item = &'p Places>) -> Zone {
         let mut all: BTreeMap<Vec<Vec<u8>>, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut reverse: BTreeMap<IpAddr, BTreeSet<Vec<Vec<u8>>>> = BTreeMap::new();
+        let domain = split(&domain(cluster));
         for places in machines {
             for (unit, addresses) in &places.units {
-                for name in names(unit) {
+                let names = names(unit);
+                if let Some(nearest) = names.first() {
+                    let whole = [split(nearest), domain.clone()].concat();
+                    for address in addresses {
+                        let there = reverse.entry(*address).or_default();
+                        there.insert(whole.clone());
+                    }
+                }
+                for name in names {
                     all.entry(split(&name)).or_default().extend(addresses);
                 }
             }
@@ -103,8 +117,9 @@ impl Zone {
         // The domain itself is a name without an address.
         all.entry(Vec::new()).or_default();
         Zone {
-            domain: split(&domain(cluster)),
+            domain,
             names: all,
+            reverse,
         }
     }
 
@@ -116,13 +131,43 @@ impl Zone {
     /// The labels are in lower case.
     pub fn find(&self, labels: &[Vec<u8>]) -> Found<'_> {
         let Some(own) = labels.strip_suffix(&self.domain[..]) else {
-            return Found::Elsewhere;
+            let there = asked_address(labels).and_then(|address| self.reverse.get(&address));
+            return there.map_or(Found::Elsewhere, Found::Names);
         };
         match self.names.get(own) {
             Some(addresses) => Found::Addresses(addresses),
             None => Found::NoSuchName,
         }
     }
+}
+
+/// Of a name such as `4.3.5.10.in-addr.arpa`.
+fn asked_address(labels: &[Vec<u8>]) -> Option<IpAddr> {
+    let (rest, top) = labels.split_last_chunk::<2>()?;
+    let number = |label: &Vec<u8>, radix| {
+        let number = u8::from_str_radix(str::from_utf8(label).ok()?, radix).ok()?;
+        // Only as it is usually written.
+        let text = match radix {
+            16 => format!("{number:x}"),
+            _ => number.to_string(),
+        };
+        (text.as_bytes() == label).then_some(number)
+    };
+    let top = [top[0].as_slice(), top[1].as_slice()];
+    if top == [&b"in-addr"[..], b"arpa"] {
+        let bytes: Option<Vec<u8>> = rest.iter().rev().map(|one| number(one, 10)).collect();
+        let bytes: [u8; 4] = bytes?.try_into().ok()?;
+        return Some(bytes.into());
+    }
+    if top != [&b"ip6"[..], b"arpa"] {
+        return None;
+    }
+    let digits: Option<Vec<u8>> = rest.iter().rev().map(|one| number(one, 16)).collect();
+    let digits: [u8; 32] = digits?.try_into().ok()?;
+    let all = digits.iter().try_fold(0_u128, |all, digit| {
+        (*digit < 16).then(|| all << 4 | u128::from(*digit))
+    });
+    Some(IpAddr::V6(all?.into()))
 }
 
 #[cfg(test)]
@@ -181,6 +226,41 @@ mod tests {
             assert_eq!(zone().find(&split(name)), Found::Elsewhere, "{name}");
         }
         assert_eq!(zone().find(&[]), Found::Elsewhere, "the root");
+    }
+
+    #[test]
+    fn an_address_has_the_nearest_names_of_what_is_there() {
+        let zone = zone();
+        let cases: [(&str, Option<&[&str]>); 7] = [
+            ("2.3.5.10.in-addr.arpa", Some(&["1.web.lab.strake"])),
+            ("0.3.5.10.in-addr.arpa", Some(&["db.lab.strake"])),
+            ("9.3.5.10.in-addr.arpa", None),
+            ("02.3.5.10.in-addr.arpa", None),
+            ("3.5.10.in-addr.arpa", None),
+            ("300.3.5.10.in-addr.arpa", None),
+            ("in-addr.arpa", None),
+        ];
+        for (asked, expected) in cases {
+            let found = match zone.find(&split(asked)) {
+                Found::Names(all) => {
+                    let text =
+                        |name: &Vec<Vec<u8>>| String::from_utf8(name.join(&b'.')).expect("text");
+                    Some(all.iter().map(text).collect::<Vec<_>>())
+                }
+                Found::Elsewhere => None,
+                other => panic!("{asked}: {other:?}"),
+            };
+            let expected = expected.map(|all| all.iter().map(|one| one.to_string()).collect());
+            assert_eq!(found, expected, "{asked}");
+        }
+        let digits = "fd0000050000000300000000000000000"
+            .get(..32)
+            .expect("digits");
+        let asked: Vec<String> = digits.chars().rev().map(|one| one.to_string()).collect();
+        let asked = format!("{}.ip6.arpa", asked.join("."));
+        let found = asked_address(&split(&asked));
+        assert_eq!(found, "fd00:5:0:3::".parse().ok());
+        assert!(matches!(zone.find(&split(&asked)), Found::Names(_)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Answering the checks of peers, beside everything else the service does.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::task::Poll;
 
@@ -10,11 +11,35 @@ use tokio::time::Instant;
 
 use super::check::headers;
 use super::cidr::Family;
+use super::config::{Backend, Config};
+use super::kernel::Kernel;
 use super::place;
-use super::service::Joined;
+use super::probe::PORT;
+use super::service::{Joined, Runtimes, Service};
+use crate::store::Store;
 
 /// Errors of one door, told by packets sent before, that are passed over at a time.
 const ERRORS: usize = 8;
+
+impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
+    /// Without them only `strake overlay check` of others finds this machine silent.
+    pub(super) async fn open_doors(&mut self, config: &Config) -> Vec<UdpSocket> {
+        let mut doors = Vec::new();
+        let mut problem = None;
+        for address in &self.report.status.doors {
+            match UdpSocket::bind((*address, PORT)).await {
+                Ok(door) => doors.push(door),
+                // The machine's own address: another network without a tunnel answers there.
+                Err(error)
+                    if error.kind() == ErrorKind::AddrInUse
+                        && matches!(config.backend, Backend::HostGw) => {}
+                Err(error) => problem = Some(format!("{address}:{PORT}: {error}")),
+            }
+        }
+        self.report.problem("answering checks", problem);
+        doors
+    }
+}
 
 /// The next packet of a peer's check, and at which door it came.
 pub(super) async fn asked(doors: &[UdpSocket], buffer: &mut [u8]) -> (usize, usize, SocketAddr) {

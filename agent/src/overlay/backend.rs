@@ -162,16 +162,18 @@ impl Reader {
         let flag = |reader: &mut Reader, key| reader.flag(map, key).unwrap_or_default();
         let (gbp, learning) = (flag(self, "GBP"), flag(self, "Learning"));
         let direct_routing = flag(self, "DirectRouting");
-        let vni = self.integer(map, WITHIN, "VNI", 1..=(1 << 24) - 1, "")?;
-        let port = self.port(map, "Port", DEFAULT_PORT, " (0: the kernel's, 8472)")?;
+        // All are looked at before the first wrong one ends it.
+        let vni = self.integer(map, WITHIN, "VNI", 1..=(1 << 24) - 1, "");
+        let port = self.port(map, "Port", DEFAULT_PORT, " (0: the kernel's, 8472)");
+        let mtu = self.outer_mtu(map);
         Some(Vxlan {
             // In range, as just checked.
-            vni: vni.map_or(DEFAULT_VNI, |vni| vni as u32),
-            port,
+            vni: vni?.map_or(DEFAULT_VNI, |vni| vni as u32),
+            port: port?,
             gbp,
             learning,
             direct_routing,
-            mtu: self.outer_mtu(map)?,
+            mtu: mtu?,
         })
     }
 
@@ -180,23 +182,25 @@ impl Reader {
         let usual = Wireguard::default();
         let preshared = self.preshared(map);
         let mode = self.mode(map);
-        let port = self.port(map, "ListenPort", usual.port, " (0: 51820)")?;
-        let port_v6 = self.port(map, "ListenPortV6", usual.port_v6, " (0: 51821)")?;
+        let port = self.port(map, "ListenPort", usual.port, " (0: 51820)");
+        let port_v6 = self.port(map, "ListenPortV6", usual.port_v6, " (0: 51821)");
+        let mtu = self.outer_mtu(map);
+        let key = "PersistentKeepaliveInterval";
+        let keepalive = self.integer(map, WITHIN, key, 0..=65535, " (seconds; 0: none)");
+        let (port, port_v6) = (port?, port_v6?);
         if mode == Some(Mode::Separate) && port == port_v6 {
             self.wrong(format!(
                 "Backend.ListenPort and Backend.ListenPortV6 are both {port}: in the mode separate \
                  each family has a device and a port of its own"
             ));
         }
-        let key = "PersistentKeepaliveInterval";
-        let keepalive = self.integer(map, WITHIN, key, 0..=65535, " (seconds; 0: none)")?;
         Some(Wireguard {
             preshared: preshared?,
             port,
             port_v6,
-            mtu: self.outer_mtu(map)?,
+            mtu: mtu?,
             mode: mode?,
-            keepalive: keepalive.unwrap_or_default() as u16,
+            keepalive: keepalive?.unwrap_or_default() as u16,
         })
     }
 

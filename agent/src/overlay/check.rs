@@ -1,9 +1,10 @@
-//! `strake overlay check`: asks every peer through the tunnel, in both directions with packets of
-//! full size, and names what is wrong.
+//! `strake overlay check`: asks every peer on the overlay's way to it, in both directions with
+//! packets of full size, and names what is wrong.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +16,8 @@ use super::probe::{Kind, LEAST, PORT, Packet};
 
 const TRIES: usize = 3;
 const WAIT: Duration = Duration::from_millis(700);
+/// Peers that are asked at the same time: each takes a socket.
+const AT_ONCE: usize = 256;
 /// Others that are asked about a silent peer.
 const WITNESSES: usize = 3;
 /// A peer that heard this machine so long ago or less has heard this check.
@@ -25,6 +28,12 @@ const RECENT: u32 = 30;
 pub struct Target {
     pub subnet: Cidr,
     pub public_addresses: Vec<String>,
+    /// Where it answers.
+    #[serde(skip)]
+    pub at: IpAddr,
+    /// What the way to it adds to each packet, in bytes.
+    #[serde(skip)]
+    pub overhead: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -75,10 +84,14 @@ impl fmt::Display for Fault {
                 };
                 let least = *out.min(back);
                 let path = least + overhead;
+                let mend = match overhead {
+                    0 => format!("set the uplinks' MTU to {path}"),
+                    _ => format!("set Backend.MTU to {path}"),
+                };
                 write!(
                     f,
                     "packets over {least} bytes are lost {side}: the path's MTU is about {path} \
-                     bytes; mend it or set Backend.MTU to {path}"
+                     bytes; mend it or {mend}"
                 )
             }
             Fault::AnswersLost => f.write_str(
@@ -87,15 +100,15 @@ impl fmt::Display for Fault {
             ),
             Fault::NeverHeard => f.write_str(
                 "nothing of this machine reaches it, though others do: a firewall between the two \
-                 addresses, for the tunnel's UDP port",
+                 addresses",
             ),
             Fault::SilentToAll => f.write_str(
                 "it answers nobody: the machine or its strake-overlay.service is down, or it runs \
                  flannel, which does not answer",
             ),
             Fault::Silent => f.write_str(
-                "no answer, and nobody else to ask: the machine is down, a firewall drops the \
-                 tunnel's UDP port, or it runs flannel, which does not answer",
+                "no answer, and nobody else to ask: the machine is down, a firewall is between the \
+                 two, or it runs flannel, which does not answer",
             ),
         }
     }
@@ -112,39 +125,45 @@ pub fn headers(family: Family) -> usize {
 /// This machine's side.
 #[derive(Debug, Clone, Copy)]
 pub struct Side {
-    /// The tunnel's own address.
+    /// In the tunnel; without one the uplink's.
     pub own: IpAddr,
     /// Of packets in the overlay.
     pub mtu: usize,
-    /// What the tunnel adds to each.
-    pub overhead: usize,
 }
 
-/// Each peer at the same time as all others.
+/// Each peer at the same time as many others.
 pub async fn check(side: Side, targets: Vec<Target>) -> io::Result<Vec<Finding>> {
-    let mut tasks = Vec::new();
-    for target in targets {
-        let prober = Prober::new(side, target.subnet.address()).await?;
-        tasks.push(tokio::task::spawn_local(async move {
-            (prober.finding(target).await, prober)
-        }));
-    }
-    let mut findings = Vec::new();
-    for task in tasks {
-        let (finding, prober) = task.await.map_err(io::Error::other)?;
-        findings.push((finding, prober));
-    }
-    let answering: Vec<IpAddr> = findings
-        .iter()
-        .filter(|(finding, _)| finding.milliseconds.is_some())
-        .map(|(finding, _)| finding.target.subnet.address())
-        .collect();
     let mut all = Vec::new();
-    for (mut finding, prober) in findings {
-        if finding.milliseconds.is_none() {
-            finding.fault = Some(prober.ask_others(&answering).await);
+    for some in targets.chunks(AT_ONCE) {
+        let mut tasks = Vec::new();
+        for target in some.iter().cloned() {
+            let prober = Prober::new(side, target.at).await?;
+            let asking = async move { prober.finding(target).await };
+            tasks.push(tokio::task::spawn_local(asking));
         }
-        all.push(finding);
+        for task in tasks {
+            all.push(task.await.map_err(io::Error::other)?);
+        }
+    }
+    let answers = |finding: &&Finding| finding.milliseconds.is_some();
+    let answering = all.iter().filter(answers).map(|one| one.target.at);
+    let answering: Vec<IpAddr> = answering.collect();
+    let answering: Rc<[IpAddr]> = answering.into();
+    let mut silent: Vec<&mut Finding> = all
+        .iter_mut()
+        .filter(|finding| finding.milliseconds.is_none())
+        .collect();
+    for some in silent.chunks_mut(AT_ONCE) {
+        let mut tasks = Vec::new();
+        for finding in some {
+            let prober = Prober::new(side, finding.target.at).await?;
+            let answering = answering.clone();
+            let asking = async move { prober.ask_others(&answering).await };
+            tasks.push((finding, tokio::task::spawn_local(asking)));
+        }
+        for (finding, task) in tasks {
+            finding.fault = Some(task.await.map_err(io::Error::other)?);
+        }
     }
     Ok(all)
 }
@@ -166,6 +185,7 @@ impl Prober {
     }
 
     async fn finding(&self, target: Target) -> Finding {
+        let overhead = target.overhead;
         let mut finding = Finding {
             target,
             milliseconds: None,
@@ -188,7 +208,7 @@ impl Prober {
                 expected,
                 out,
                 back,
-                overhead: self.side.overhead,
+                overhead,
             });
         }
         finding

@@ -70,6 +70,8 @@ pub struct Client<S> {
     store: S,
     prefix: String,
     ttl: Duration,
+    /// Where no new subnet may be.
+    pub avoided: Vec<Cidr>,
 }
 
 impl<S: Store> Client<S> {
@@ -78,6 +80,7 @@ impl<S: Store> Client<S> {
             store,
             prefix: prefix.trim_end_matches('/').to_string(),
             ttl,
+            avoided: Vec::new(),
         }
     }
 
@@ -241,7 +244,7 @@ impl<S: Store> Client<S> {
         chance: &mut impl FnMut() -> u128,
         term: &mut Option<store::Lease>,
     ) -> Result<Option<Held>, Error> {
-        let (subnets, origin) = free(config, offer, known, chance)?;
+        let (subnets, origin) = self.free(config, offer, known, chance)?;
         let lease = Lease {
             subnets,
             ..offer.clone()
@@ -365,42 +368,52 @@ fn own<'a>(
     best.map(|(entry, lease)| (*entry, lease))
 }
 
-/// The subnet of before when nobody else has it, otherwise any.
-fn free(
-    config: &Config,
-    offer: &Lease,
-    known: &[(&Entry, Lease)],
-    chance: &mut impl FnMut() -> u128,
-) -> Result<(Subnets, Origin), Full> {
-    let before = offer.subnets;
-    let is_taken = |subnets: &Subnets| {
-        let mut all = known.iter();
-        all.any(|(_, lease)| lease.subnets.overlaps(subnets))
-    };
-    let had_one = before.v4.is_some() || before.v6.is_some();
-    let fitting = fits(config, &before);
-    if had_one && fitting && !is_taken(&before) {
-        return Ok((before, Origin::Again));
-    }
-    let mut one_of = |family| {
-        let Some(ranges) = config.ranges(family) else {
-            return Ok(None);
+impl<S> Client<S> {
+    /// The subnet of before when nobody else has it, otherwise any.
+    fn free(
+        &self,
+        config: &Config,
+        offer: &Lease,
+        known: &[(&Entry, Lease)],
+        chance: &mut impl FnMut() -> u128,
+    ) -> Result<(Subnets, Origin), Full> {
+        let before = offer.subnets;
+        let is_avoided = |subnet: Option<Cidr>| {
+            subnet.is_some_and(|subnet| self.avoided.iter().any(|one| one.overlaps(&subnet)))
         };
-        let taken = known
-            .iter()
-            .filter_map(|(_, lease)| lease.subnets.of(family));
-        let taken: BTreeSet<Cidr> = taken.collect();
-        choose(ranges, &taken, chance()).map(Some)
-    };
-    let subnets = Subnets {
-        v4: one_of(Family::V4)?,
-        v6: one_of(Family::V6)?,
-    };
-    let origin = match had_one && fitting {
-        true => Origin::Moved(before),
-        false => Origin::New,
-    };
-    Ok((subnets, origin))
+        let is_taken = |subnets: &Subnets| {
+            let mut all = known.iter();
+            all.any(|(_, lease)| lease.subnets.overlaps(subnets))
+                || is_avoided(subnets.v4)
+                || is_avoided(subnets.v6)
+        };
+        let had_one = before.v4.is_some() || before.v6.is_some();
+        let fitting = fits(config, &before);
+        if had_one && fitting && !is_taken(&before) {
+            return Ok((before, Origin::Again));
+        }
+        let mut one_of = |family| {
+            let Some(ranges) = config.ranges(family) else {
+                return Ok(None);
+            };
+            let taken = known
+                .iter()
+                .filter_map(|(_, lease)| lease.subnets.of(family));
+            let avoided = self.avoided.iter().copied();
+            let avoided = avoided.filter(|one| one.family() == family);
+            let taken: BTreeSet<Cidr> = taken.chain(avoided).collect();
+            choose(ranges, &taken, chance()).map(Some)
+        };
+        let subnets = Subnets {
+            v4: one_of(Family::V4)?,
+            v6: one_of(Family::V6)?,
+        };
+        let origin = match had_one && fitting {
+            true => Origin::Moved(before),
+            false => Origin::New,
+        };
+        Ok((subnets, origin))
+    }
 }
 
 #[cfg(test)]

@@ -197,6 +197,24 @@ async fn subnets_of_another_size_are_not_overlapped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_subnet_is_taken_where_the_machine_must_not_have_one() {
+    let memory = Memory::default();
+    let mut client = client(&memory);
+    client.avoided = vec!["10.5.1.0/28".parse().expect("range")];
+    // Three to give: the first one is in the way, also as the subnet of before.
+    let config = config(r#"{"Network":"10.5.0.0/22","SubnetLen":24}"#);
+    let mut own = offer(1);
+    own.subnets.v4 = "10.5.1.0/24".parse().ok();
+    for chance in 0..3 {
+        let held = client.acquire(&config, &own, &mut || chance).await;
+        let held = held.expect("a lease");
+        assert_ne!(held.lease.subnets, own.subnets, "{chance}");
+        let all = entries(&memory).await;
+        client.give_up(&all[0]).await.expect("given up");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_network_that_was_changed_gives_a_new_subnet_and_the_old_lease_is_a_leftover() {
     let memory = Memory::default();
     let old = acquire(&memory, CONFIG, &offer(1)).await.expect("a lease");

@@ -118,12 +118,13 @@ fn unknown_keys_are_notes() {
 #[test]
 fn all_problems_are_told_at_once() {
     let text = r#"{"Network":"10.5.0.0/16","SubnetLen":"24","EnableNFTables":1,
-        "Backend":{"Type":"vxlan","VNI":16777216,"GBP":"yes"}}"#;
+        "Backend":{"Type":"vxlan","VNI":16777216,"Port":70000,"GBP":"yes"}}"#;
     let expected = [
         "EnableNFTables is 1, not true or false",
         r#"SubnetLen is "24", not a whole number from 18 to 30"#,
         r#"GBP is "yes", not true or false"#,
         "Backend.VNI is 16777216, not a whole number from 1 to 16777215",
+        "Backend.Port is 70000, not a whole number from 0 to 65535 (0: the kernel's, 8472)",
     ];
     assert_eq!(problems(text), expected);
 }

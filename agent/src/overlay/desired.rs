@@ -19,6 +19,18 @@ pub struct Own {
     pub links: Vec<Cidr>,
 }
 
+impl Own {
+    /// What a route to the subnet would take from this machine: its own link, its own address or
+    /// the way to the peer itself.
+    fn held_in(&self, subnet: &Cidr, lease: &Lease) -> Option<Cidr> {
+        let family = subnet.family();
+        let links = self.links.iter().copied();
+        let ends = [self.lease.public(family), lease.public(family)];
+        let ends = ends.into_iter().flatten().map(Cidr::single);
+        links.chain(ends).find(|one| subnet.covers(one))
+    }
+}
+
 /// What became of one lease of another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,6 +62,8 @@ pub enum Reason {
     SharedKey(String),
     #[error("its address {0} is not on a link of this machine, which host-gw needs")]
     NotOnLink(IpAddr),
+    #[error("its subnet {0} holds {1}, to which the way would be lost")]
+    HoldsLink(Cidr, Cidr),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -199,6 +213,9 @@ impl Seen {
             }
             if let Some(other) = self.overlapping(&subnet) {
                 return Err(Reason::Overlaps(other));
+            }
+            if let Some(link) = own.held_in(&subnet, lease) {
+                return Err(Reason::HoldsLink(subnet, link));
             }
             let to = || lease.public(family).ok_or(Reason::NoAddress(family));
             let near = |to| own.links.iter().any(|link| link.contains(to));

@@ -169,6 +169,35 @@ fn a_lease_in_the_way_of_another_is_left_out_and_the_other_served() {
 }
 
 #[test]
+fn a_subnet_that_would_take_the_machines_own_link_is_left_out() {
+    let text = r#"{"Network":"192.168.0.0/16"}"#;
+    let mut own = own();
+    own.links = vec!["192.168.0.0/24".parse().expect("link")];
+    let mut held = lease(7, 2, 2);
+    held.subnets.v4 = "192.168.0.0/24".parse().ok();
+    let mut around_itself = lease(8, 9, 3);
+    around_itself.public_v4 = "192.168.9.9".parse().ok();
+    around_itself.subnets.v4 = "192.168.9.0/24".parse().ok();
+    let mut served = lease(9, 4, 4);
+    served.subnets.v4 = "192.168.4.0/24".parse().ok();
+    let wanted = desired(&config(text), &own, &peers(&[held, around_itself, served]));
+    let told: Vec<String> = wanted
+        .verdicts
+        .values()
+        .map(|verdict| match verdict {
+            Verdict::Ignored(reason) => reason.to_string(),
+            Verdict::Routed(_) => "served".to_string(),
+        })
+        .collect();
+    let expected = [
+        "its subnet 192.168.0.0/24 holds 192.168.0.0/24, to which the way would be lost",
+        "served",
+        "its subnet 192.168.9.0/24 holds 192.168.9.9/32, to which the way would be lost",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn both_families_have_devices_and_addresses_of_their_own() {
     let text = r#"{"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd00:5::/48"}"#;
     let value = r#"{"PublicIP":"192.168.0.2","PublicIPv6":"fd01::2","BackendType":"vxlan",

@@ -2,14 +2,14 @@
 //! benchmark's recording one only remembers.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::Value;
 
 use super::cidr::{Cidr, Family};
 use super::mac::Mac;
 use super::state::{Change, State};
-use super::wire::Secret;
+use super::wire::{PublicKey, Secret};
 
 #[derive(Debug, thiserror::Error)]
 #[error("asking the kernel to {doing}")]
@@ -152,6 +152,19 @@ pub struct Counters {
     pub send_drops: u64,
 }
 
+/// What goes on with one peer of wireguard.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Connection {
+    pub device: String,
+    pub key: PublicKey,
+    /// Where it is now: it may have moved on since its lease was written.
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds since 1970; nothing: there was none.
+    pub last_handshake: Option<u64>,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+}
+
 pub trait Kernel {
     /// Nothing: there is none, or it is down or has no address.
     fn uplink(&mut self, choice: &Choice) -> Result<Option<Uplink>, Error>;
@@ -176,6 +189,9 @@ pub trait Kernel {
     fn other_routes(&mut self, place: &Place) -> Result<Vec<Cidr>, Error>;
 
     fn counters(&mut self, device: &str) -> Result<Option<Counters>, Error>;
+
+    /// Peers of a device of wireguard.
+    fn connections(&mut self, device: &str) -> Result<Vec<Connection>, Error>;
 
     /// Rules of nftables, all of them or none.
     fn load_rules(&mut self, text: &str) -> Result<(), Error>;

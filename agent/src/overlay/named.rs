@@ -90,6 +90,17 @@ impl fmt::Display for Which {
     }
 }
 
+impl FromStr for Which {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Which, BadName> {
+        match text {
+            DEFAULT => Ok(Which::Default),
+            text => text.parse().map(Which::Named),
+        }
+    }
+}
+
 impl Which {
     fn among(&self, own: &str, of_named: impl Fn(&Name) -> String) -> String {
         match self {
@@ -227,6 +238,14 @@ pub enum Clash {
     Vni { vni: u32, of: Which },
     #[error("its backend is {0}: a network with a name has vxlan or host-gw")]
     Backend(&'static str),
+}
+
+/// Of wireguard and ipip there is one device on a machine, which is the default network's.
+pub fn possible(which: &Which, config: &Config) -> Result<(), Clash> {
+    match (which, &config.backend) {
+        (Which::Default, _) | (Which::Named(_), Backend::Vxlan(_) | Backend::HostGw) => Ok(()),
+        (Which::Named(_), other) => Err(Clash::Backend(other.name())),
+    }
 }
 
 fn vni(config: &Config) -> Option<u32> {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::cidr::Family;
+use super::cidr::{Cidr, Family};
 use super::config::{Backend, Config, Mode};
 use super::kernel::{Device, Known, Tunnel, Uplink, vxlan_name};
 use super::lease::{Lease, Subnets, TunnelEnd};
@@ -136,6 +136,48 @@ pub fn known(config: &Config) -> Known {
     }
 }
 
+/// Where a machine answers checks: in the tunnel, or without one at its own addresses.
+pub fn doors_of(config: &Config, lease: &Lease) -> impl Iterator<Item = IpAddr> {
+    let has_tunnel = !matches!(config.backend, Backend::HostGw);
+    config
+        .families()
+        .filter_map(move |(family, _)| match has_tunnel {
+            true => Some(lease.subnets.of(family)?.address()),
+            false => lease.public(family),
+        })
+}
+
+/// The same of this machine, whose public address may be another one's.
+pub fn doors(config: &Config, lease: &Lease, uplink: &Uplink) -> Vec<IpAddr> {
+    match config.backend {
+        Backend::HostGw => {
+            let families = config.families();
+            families
+                .filter_map(|(family, _)| uplink.address(family))
+                .collect()
+        }
+        _ => doors_of(config, lease).collect(),
+    }
+}
+
+/// Where no subnet of this machine may be: with it the machine would lose its own link. A wide link
+/// that holds all of the network is in nobody's way but for the machine's own address.
+pub fn avoided(config: &Config, uplink: &Uplink) -> Vec<Cidr> {
+    let mut all = Vec::new();
+    for (family, ranges) in config.families() {
+        for (address, link) in &uplink.addresses {
+            let taken = match link.length() >= ranges.length() {
+                true => *link,
+                false => Cidr::single(*address),
+            };
+            if Family::of(*address) == family && ranges.network.overlaps(&taken) {
+                all.push(taken);
+            }
+        }
+    }
+    all
+}
+
 /// The devices that the backend needs.
 pub fn tunnels(
     config: &Config,
@@ -210,10 +252,12 @@ mod tests {
 
     fn uplink(addresses: &[&str]) -> Uplink {
         let address = |text: &&str| {
-            let (address, _) = text.split_once('/').expect("address/length");
+            let (address, length) = text.split_once('/').expect("address/length");
             let address: IpAddr = address.parse().expect("address");
-            let network = crate::overlay::cidr::Cidr::single(address);
-            (address, network)
+            (
+                address,
+                Cidr::around(address, length.parse().expect("length")).expect(text),
+            )
         };
         Uplink {
             index: 3,
@@ -260,6 +304,52 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(mtu(&config(text), &eth), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_subnet_is_taken_where_the_machines_own_link_is() {
+        let cases: [(&str, &[&str]); 4] = [
+            ("192.168.0.1/24", &[]),
+            ("10.5.3.7/24", &["10.5.3.0/24"]),
+            ("10.5.3.7/28", &["10.5.3.0/28"]),
+            // All of the network is on the link: only the machine's own address is in the way.
+            ("10.5.3.7/8", &["10.5.3.7/32"]),
+        ];
+        for (address, expected) in cases {
+            let found = avoided(&config(V4), &uplink(&[address]));
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn checks_are_answered_in_the_tunnel_and_without_one_at_the_uplink() {
+        let eth = uplink(&["192.168.0.1/24", "fd01::1/64"]);
+        let gateway = r#"{"Network":"10.5.0.0/16","Backend":{"Type":"host-gw"}}"#;
+        let before = Subnets {
+            v4: "10.5.3.0/24".parse().ok(),
+            v6: "fd00:5:0:3::/64".parse().ok(),
+        };
+        let public = "203.0.113.7".parse().ok();
+        let cases: [(&str, &[&str], &[&str]); 3] = [
+            (V4, &["10.5.3.0"], &["10.5.3.0"]),
+            (
+                DUAL,
+                &["10.5.3.0", "fd00:5:0:3::"],
+                &["10.5.3.0", "fd00:5:0:3::"],
+            ),
+            (gateway, &["192.168.0.1"], &["203.0.113.7"]),
+        ];
+        for (text, here, there) in cases {
+            let config = config(text);
+            let lease = offer(&config, Identity { public, ..M1 }, &eth, before).expect("offer");
+            let parsed = |all: &[&str]| -> Vec<IpAddr> {
+                all.iter().map(|one| one.parse().expect(one)).collect()
+            };
+            assert_eq!(doors(&config, &lease, &eth), parsed(here), "{text}");
+            let found: Vec<IpAddr> = doors_of(&config, &lease).collect();
+            assert_eq!(found, parsed(there), "{text}");
         }
     }
 

@@ -2,11 +2,12 @@
 //! `strake overlay status` shows.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use strake_updates::time::Timestamp;
 
-use super::cidr::Cidr;
+use super::cidr::{Cidr, Family};
 use super::lease::Subnets;
 use super::named::Which;
 use crate::apply::tree::Node;
@@ -28,6 +29,9 @@ pub struct Status {
     pub public_addresses: Vec<String>,
     pub uplink: Option<String>,
     pub devices: Vec<String>,
+    /// Where checks are answered, and asked from.
+    #[serde(default)]
+    pub doors: Vec<IpAddr>,
     /// Of packets in the overlay, in bytes.
     pub mtu: Option<u32>,
     /// What the tunnel adds to each, in bytes.
@@ -105,6 +109,7 @@ impl Default for Status {
             public_addresses: Vec::new(),
             uplink: None,
             devices: Vec::new(),
+            doors: Vec::new(),
             mtu: None,
             overhead: None,
             lease_renewed: None,
@@ -114,7 +119,32 @@ impl Default for Status {
     }
 }
 
+impl Peer {
+    /// Where it is asked: in the tunnel, or without one at its own address.
+    fn door(&self, family: Family, has_tunnel: bool) -> Option<IpAddr> {
+        if has_tunnel {
+            return Some(self.subnets?.of(family)?.address());
+        }
+        let addresses = self.public_addresses.iter();
+        let mut addresses = addresses.filter_map(|text| text.parse().ok());
+        addresses.find(|address| Family::of(*address) == family)
+    }
+}
+
 impl Status {
+    /// From where peers are asked in a family, and each that is reached in it, with its address.
+    pub fn asked(&self, family: Family) -> Option<(IpAddr, Vec<(&Peer, IpAddr)>)> {
+        let mut doors = self.doors.iter().copied();
+        let own = doors.find(|door| Family::of(*door) == family)?;
+        let has_tunnel = !self.devices.is_empty();
+        let reached = self
+            .peers
+            .iter()
+            .filter(|peer| peer.way != PeerWay::Ignored);
+        let asked = reached.filter_map(|peer| Some((peer, peer.door(family, has_tunnel)?)));
+        Some((own, asked.collect()))
+    }
+
     /// Nothing while the service has not written one since the boot.
     pub fn load(root: &Root, which: &Which) -> std::io::Result<Option<Status>> {
         let Some(text) = root.read_optional(which.status())? else {

@@ -93,6 +93,8 @@ impl Told {
             "type": "bridge",
             "bridge": self.which.bridge(),
             "isGateway": true,
+            // After a change of subnet the bridge is there with the address of before.
+            "forceAddress": true,
             "ipMasq": !self.masquerade,
             "hairpinMode": true,
             "mtu": self.mtu,
@@ -214,6 +216,7 @@ mod tests {
         let bridge = &list["plugins"][0];
         assert_eq!(bridge["bridge"], "docker0");
         assert_eq!(bridge["mtu"], 1450);
+        assert_eq!(bridge["forceAddress"], true);
         assert_eq!(bridge["dns"], json!({"nameservers": ["169.254.53.53"]}));
         let v4 = json!([{"subnet": "10.5.3.0/24", "rangeStart": "10.5.3.128",
             "rangeEnd": "10.5.3.254", "gateway": "10.5.3.1"}]);

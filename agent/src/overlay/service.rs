@@ -24,11 +24,11 @@ use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
 use super::lease::{Lease, Subnets};
 use super::named::{Name, Which};
 use super::place::{self, Identity};
-use super::probe::{PORT, Responder};
+use super::probe::Responder;
 use super::record::Record;
 use super::report::{Report, State};
 use super::rules::Part;
-use super::runtime::Told;
+use super::runtime::{self, Told};
 use super::settings::Settings;
 use super::shared::Shared;
 use super::wire::{self, Secret};
@@ -99,6 +99,8 @@ pub struct Service<S, K, R> {
     pub report: Report,
     /// What the container runtimes were told last.
     pub told: Option<Told>,
+    /// docker may still run with what it was told before that.
+    pub outdated: bool,
     pub figures: Figures,
     /// This machine's of wireguard, once it has needed one.
     pub key: Option<Secret>,
@@ -226,6 +228,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         let none = Subnets { v4: None, v6: None };
         let before = record.as_ref().map_or(none, |record| record.subnets);
         let offer = self.offer(&config, &uplink, before)?;
+        self.client.avoided = place::avoided(&config, &uplink);
         let acquired = self.client.acquire(&config, &offer, &mut chance).await;
         let held = acquired.context("leasing a subnet")?;
         self.tell_origin(&held);
@@ -241,23 +244,23 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             self.client.give_up(entry).await?;
         }
         self.hold_rules(&config, &held.lease);
-        let moved = record.is_some_and(|record| record.subnets != held.lease.subnets);
-        let is_other = self.tell(&config, &held.lease, &uplink)? || moved;
+        self.tell(&config, &held.lease, &uplink)?;
         self.report.status.state = State::Joined;
         self.figures.join();
         self.report.status.reserved = held.origin == Origin::Reserved;
         self.write_report();
         self.shared.settle(&self.which);
         match &self.which {
-            Which::Default if is_other => {
+            Which::Default if self.outdated => {
                 let restarted = self.runtimes.restart().await;
                 restarted.context("restarting what runs containers, for another subnet")?;
+                self.outdated = false;
             }
             Which::Default => {}
             Which::Named(_) => self.tell_docker().await,
         }
         Ok(Joined {
-            doors: self.open_doors(&tunnels).await,
+            doors: self.open_doors(&config).await,
             responder: Responder::default(),
             peers: BTreeSet::new(),
             own: Own {
@@ -326,20 +329,6 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         Ok(place)
     }
 
-    /// Without them only `strake overlay check` of others finds this machine silent.
-    async fn open_doors(&mut self, tunnels: &[Tunnel]) -> Vec<UdpSocket> {
-        let mut doors = Vec::new();
-        let mut problem = None;
-        for address in tunnels.iter().flat_map(|tunnel| &tunnel.addresses) {
-            match UdpSocket::bind((*address, PORT)).await {
-                Ok(door) => doors.push(door),
-                Err(error) => problem = Some(format!("{address}:{PORT}: {error}")),
-            }
-        }
-        self.report.problem("answering checks", problem);
-        doors
-    }
-
     pub(super) fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<u32> {
         let (index, made) = self.kernel.make_tunnel(tunnel)?;
         let name = &tunnel.name;
@@ -402,8 +391,8 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         self.report.problem("remembering the subnet", problem);
     }
 
-    /// Writes what container runtimes read; whether they must begin anew with it.
-    fn tell(&mut self, config: &Config, lease: &Lease, uplink: &Uplink) -> Result<bool> {
+    /// Writes what container runtimes read.
+    fn tell(&mut self, config: &Config, lease: &Lease, uplink: &Uplink) -> Result<()> {
         let told = Told {
             which: self.which.clone(),
             config: config.clone(),
@@ -413,6 +402,10 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             resolver: names::Settings::load(&self.root)?.map(|names| names.listen.ip()),
         };
         let files = told.files(&self.settings.subnet_file);
+        // Of this boot: nothing is there when docker has not been told anything yet.
+        let before = self.root.read_optional(runtime::DOCKER);
+        let before = before.context("reading what docker was told before")?;
+        self.outdated |= before.is_some_and(|before| before != told.docker_env());
         write(&self.root, &files).context("writing what container runtimes read")?;
         let status = &mut self.report.status;
         status.backend = Some(config.backend.name().to_string());
@@ -423,9 +416,10 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         status.public_addresses = public_addresses(lease);
         let tunnels = place::tunnels(config, lease, uplink, self.key);
         status.devices = tunnels.into_iter().map(|one| one.name).collect();
+        status.doors = place::doors(config, lease, uplink);
         status.overhead = Some(place::overhead(config));
-        let before = self.told.replace(told);
-        Ok(before.is_some_and(|before| Some(&before) != self.told.as_ref()))
+        self.told = Some(told);
+        Ok(())
     }
 }
 

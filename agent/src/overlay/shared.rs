@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::cidr::Family;
-use super::config::{Backend, Config};
+use super::config::Config;
 use super::docker_user;
 use super::kernel::{Error, Kernel};
-use super::named::{Clash, Pair, Which, clash};
+use super::named::{Clash, Pair, Which, clash, possible};
 use super::rules::{self, Part};
 
 /// How long container runtimes wait for networks with names, once the one without has its subnet.
@@ -49,11 +49,9 @@ impl Shared {
     /// behind it has to give way.
     pub fn claim(&self, which: &Which, config: &Config) -> Result<(), Clash> {
         let mut configs = self.configs.borrow_mut();
-        let is_possible = matches!(config.backend, Backend::Vxlan(_) | Backend::HostGw);
-        let found = match which {
-            // Of the others there is one device and one key on a machine.
-            Which::Named(_) if !is_possible => Some(Clash::Backend(config.backend.name())),
-            _ => clash(config, configs.range(..which)),
+        let found = match possible(which, config) {
+            Err(impossible) => Some(impossible),
+            Ok(()) => clash(config, configs.range(..which)),
         };
         match found {
             Some(clash) => {
@@ -85,9 +83,11 @@ impl Shared {
         }
         kernel.load_rules(&text)?;
         let generation = kernel.rules_generation()?;
+        // Ours was one step. Whoever else changed something meanwhile may have done it after us.
+        let is_alone = generation == following(now);
         let is_settled = parts.len() < 2 || !self.tell_docker(&parts, kernel)?;
         // Once docker's chain was changed, the next time shows whether that is what is there.
-        *loaded = is_settled.then_some((generation, text));
+        *loaded = (is_alone && is_settled).then_some((generation, text));
         Ok(())
     }
 
@@ -133,51 +133,11 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(text: &str) -> Which {
-        Which::Named(text.parse().expect(text))
-    }
-
-    #[test]
-    fn the_later_one_of_two_that_clash_gives_way() {
-        let shared = Shared::default();
-        let config = |text: &str| Config::parse(text.as_bytes()).expect(text);
-        let wide = config(r#"{"Network":"10.0.0.0/8","Backend":{"Type":"host-gw"}}"#);
-        let narrow = config(r#"{"Network":"10.5.0.0/16"}"#);
-        shared.claim(&named("db"), &wide).expect("it is alone");
-        shared
-            .claim(&named("db"), &wide)
-            .expect("it clashes with none but itself");
-        shared
-            .claim(&Which::Default, &narrow)
-            .expect("it comes before");
-        let clash = shared.claim(&named("db"), &wide).expect_err("a clash");
-        assert!(clash.to_string().contains("the network default"), "{clash}");
-        shared
-            .claim(&Which::Default, &wide)
-            .expect("the other is out");
-        let wired = config(r#"{"Network":"172.16.0.0/16","Backend":{"Type":"wireguard"}}"#);
-        let refused = shared.claim(&named("db"), &wired).expect_err("one device");
-        assert!(refused.to_string().contains("wireguard"), "{refused}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn runtimes_wait_for_the_network_without_a_name_and_a_while_for_the_others() {
-        let all = || [Which::Default, named("db")];
-        let shared = Shared::new(all(), BTreeSet::new());
-        shared.settle(&named("db"));
-        let early = timeout(Duration::from_secs(3600), shared.settled()).await;
-        assert!(early.is_err(), "there is no subnet");
-        shared.settle(&Which::Default);
-        let start = tokio::time::Instant::now();
-        shared.settled().await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        let shared = Shared::new(all(), BTreeSet::new());
-        shared.settle(&Which::Default);
-        shared.settled().await;
-        assert_eq!(start.elapsed(), PATIENCE);
-    }
+/// The kernel's next generation of rules: it passes over 0.
+fn following(generation: u32) -> u32 {
+    generation.wrapping_add(1).max(1)
 }
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

@@ -4,8 +4,10 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -240,14 +242,31 @@ impl Node {
 
     /// Exit code, and each finding's fault.
     pub(crate) fn check(&self) -> (Option<i32>, Vec<Value>) {
-        let done = self
-            .strake(&["check", "-o", "json"])
-            .output()
-            .expect("strake");
-        let told: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
-        let findings = told.as_array().cloned().unwrap_or_default();
+        let (code, findings) = self.findings(&[]);
         let faults = findings.iter().map(|finding| finding["fault"].clone());
-        (done.status.code(), faults.collect())
+        (code, faults.collect())
+    }
+
+    pub(crate) fn findings(&self, more: &[&str]) -> (Option<i32>, Vec<Value>) {
+        let mut check = self.strake(&["check", "-o", "json"]);
+        let done = check.args(more).output().expect("strake");
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap_or_default();
+        (
+            done.status.code(),
+            told.as_array().cloned().unwrap_or_default(),
+        )
+    }
+
+    /// What is told to Prometheus.
+    pub(crate) fn figures(&self) -> String {
+        let mut text = String::new();
+        let told = UnixStream::connect(self.path("run/strake/metrics/overlay.sock")).and_then(
+            |mut stream| {
+                stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+                stream.read_to_string(&mut text)
+            },
+        );
+        told.map_or_else(|error| error.to_string(), |_| text)
     }
 
     pub(crate) fn check_table(&self) -> String {
@@ -256,7 +275,12 @@ impl Node {
     }
 
     pub(crate) fn table(&self) -> String {
-        let done = self.strake(&["status"]).output().expect("strake");
+        self.table_of("default")
+    }
+
+    pub(crate) fn table_of(&self, network: &str) -> String {
+        let mut status = self.strake(&["status", "--network", network]);
+        let done = status.output().expect("strake");
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 

@@ -3,29 +3,27 @@
 mod check;
 mod docker;
 mod peers;
+mod status;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::RootArg;
-use super::output::{Output, columns, print};
+use super::output::{Output, print};
 use super::runtime::on_one_thread;
 use crate::exit::Exit;
 use crate::metrics::{self, Registry};
 use crate::overlay::client::Client;
 use crate::overlay::config::Config;
 use crate::overlay::figures::Figures;
-use crate::overlay::kernel::{Counters, Kernel};
-use crate::overlay::named::{Name, Networks, Which};
-use crate::overlay::netlink::{Connection, Netlink};
+use crate::overlay::named::{Clash, Networks, Which, clash, possible};
+use crate::overlay::netlink::Netlink;
 use crate::overlay::notify;
-use crate::overlay::report::{Report, Status};
+use crate::overlay::report::Report;
 use crate::overlay::restart::{Nobody, Systemd};
 use crate::overlay::service::{Pace, Runtimes, Service};
 use crate::overlay::settings::Settings;
@@ -34,7 +32,6 @@ use crate::root::Root;
 use crate::scheduler::facts::machine_id;
 use crate::scheduler::service::{address_towards_cluster, until_certified, until_renewed};
 use crate::store::etcd::Etcd;
-use crate::update::clock;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -59,13 +56,16 @@ pub(super) enum Command {
         #[command(flatten)]
         root: RootArg,
     },
-    /// Ask every peer through the tunnel, both ways and with packets of full size, and name what is
+    /// Ask every peer of every network, both ways and with packets of full size, and name what is
     /// wrong. Exit code 1: something is; 3: there is nobody to ask
     Check {
         #[command(flatten)]
         root: RootArg,
         #[command(flatten)]
         output: Output,
+        /// Of this network only: a name, or default; all of this machine's when it is left out
+        #[arg(long, value_name = "NAME")]
+        network: Option<Which>,
     },
     /// Backend, subnet, peers and what is wrong
     Status {
@@ -73,6 +73,9 @@ pub(super) enum Command {
         root: RootArg,
         #[command(flatten)]
         output: Output,
+        /// The network to show in full
+        #[arg(long, value_name = "NAME", default_value = "default")]
+        network: Which,
     },
 }
 
@@ -83,6 +86,9 @@ pub(super) struct Init {
     /// The config as JSON; strake.overlay's when it is left out
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
+    /// The network to write it for
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    network: Which,
 }
 
 pub(super) fn run(command: Command) -> Result<Exit> {
@@ -101,8 +107,16 @@ pub(super) fn run(command: Command) -> Result<Exit> {
         }
         Command::Init(init) => on_one_thread(init.run())?,
         Command::Docker { root } => docker::run(&root.root()),
-        Command::Check { root, output } => check::run(&root.root(), output),
-        Command::Status { root, output } => status(&root.root(), output),
+        Command::Check {
+            root,
+            output,
+            network,
+        } => check::run(&root.root(), output, network.as_ref()),
+        Command::Status {
+            root,
+            output,
+            network,
+        } => status::run(&root.root(), output, &network),
     }
 }
 
@@ -127,7 +141,7 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes + Copy + 'stat
         .map(|(name, _)| Which::Named(name.clone()));
     let all = named.chain([Which::Default]);
     let shared = Rc::new(Shared::new(all, networks.allowed));
-    let service = |which: Which, network, registry: &Registry| -> Result<_> {
+    let service = |which: Which, network| -> Result<_> {
         let settings = settings.of(&which, network);
         Ok(Service {
             machine: machine.clone(),
@@ -141,7 +155,8 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes + Copy + 'stat
             runtimes,
             report: Report::new(which.clone()),
             told: None,
-            figures: Figures::new(registry),
+            outdated: false,
+            figures: Figures::new(&registry, &which.to_string()),
             key: None,
             root: root.clone(),
             shared: shared.clone(),
@@ -149,15 +164,14 @@ async fn serve(root: Root, ttl: Duration, runtimes: impl Runtimes + Copy + 'stat
             settings,
         })
     };
-    let mut own = service(Which::Default, settings.network.clone(), &registry)?;
+    let mut own = service(Which::Default, settings.network.clone())?;
     for (name, problem) in networks.problems {
         own.report
             .problem(&format!("network {name}"), Some(problem));
     }
     let mut named = JoinSet::new();
     for (name, network) in networks.all {
-        // Figures are of the network without a name.
-        let mut service = service(Which::Named(name), network, &Registry::default())?;
+        let mut service = service(Which::Named(name), network)?;
         let shared = shared.clone();
         named.spawn_local(async move {
             shared.turn_of_named().await;
@@ -185,7 +199,15 @@ impl Init {
     async fn run(self) -> Result<Exit> {
         let root = self.root.root();
         let settings = settings(&root)?;
-        let text = match (&self.config, &settings.network) {
+        let known = match &self.network {
+            Which::Default => settings.network.clone(),
+            Which::Named(name) => {
+                let mut all = Networks::read(&settings.networks).all.into_iter();
+                all.find(|(one, _)| one == name)
+                    .and_then(|(_, network)| network)
+            }
+        };
+        let text = match (&self.config, known) {
             (Some(text), _) => text.clone(),
             (None, Some(network)) => network.to_string(),
             (None, None) => {
@@ -202,8 +224,13 @@ impl Init {
                 return Ok(Exit::BadInput);
             }
         };
+        if let Some(clash) = in_the_way(&self.network, &config, &settings) {
+            eprintln!("strake: error: the network {}: {clash}", self.network);
+            return Ok(Exit::BadInput);
+        }
         let store = Etcd::connect(&settings.etcd).await?;
-        let client = Client::new(store, &settings.prefix, Pace::default().ttl);
+        let prefix = self.network.prefix(&settings.prefix);
+        let client = Client::new(store, &prefix, Pace::default().ttl);
         let written = client.write_config(text.as_bytes()).await;
         if !written.context("writing the network's config")? {
             eprintln!("{} exists already", client.config_key());
@@ -212,6 +239,24 @@ impl Init {
         print(&format!("wrote {}\n{}", client.config_key(), room(&config)));
         Ok(Exit::Done)
     }
+}
+
+/// Beside networks that `strake.overlay` names.
+fn in_the_way(which: &Which, config: &Config, settings: &Settings) -> Option<Clash> {
+    let named = Networks::read(&settings.networks).all.into_iter();
+    let named = named.map(|(name, network)| (Which::Named(name), network));
+    let all = named.chain([(Which::Default, settings.network.clone())]);
+    let others: Vec<(Which, Config)> = all
+        .filter(|(other, _)| other != which)
+        .filter_map(|(other, network)| {
+            let config = Config::parse(network?.to_string().as_bytes());
+            Some((other, config.ok()?))
+        })
+        .collect();
+    let others = others.iter().map(|(other, config)| (other, config));
+    possible(which, config)
+        .err()
+        .or_else(|| clash(config, others))
 }
 
 /// How many machines fit.
@@ -228,141 +273,4 @@ fn room(config: &Config) -> String {
         )
     });
     lines.chain(notes).collect()
-}
-
-#[derive(Debug, Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    status: Status,
-    /// By device.
-    counters: Vec<(String, Counters)>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    wireguard: Vec<Connection>,
-    /// Networks with names.
-    named: BTreeMap<Name, Status>,
-}
-
-/// Nothing where the service has told nothing, which is said.
-fn load(root: &Root) -> Result<Option<Status>> {
-    let status = Status::load(root, &Which::Default).context("reading the service's status")?;
-    if status.is_none() {
-        eprintln!(
-            "strake: the overlay network is not in use here: strake-overlay.service has told nothing since the boot"
-        );
-    }
-    Ok(status)
-}
-
-fn status(root: &Root, output: Output) -> Result<Exit> {
-    let Some(status) = load(root)? else {
-        return Ok(Exit::NothingToDo);
-    };
-    let mut counters = Vec::new();
-    let mut wireguard = Vec::new();
-    // Without them the rest is worth showing.
-    if let Ok(mut netlink) = Netlink::open() {
-        for device in &status.devices {
-            if let Ok(Some(found)) = netlink.counters(device) {
-                counters.push((device.clone(), found));
-            }
-            if status.backend.as_deref() == Some("wireguard") {
-                let found = netlink.connections(device);
-                wireguard.extend(found.unwrap_or_default());
-            }
-        }
-    }
-    let mut named = BTreeMap::new();
-    for (name, _) in Networks::read(&settings(root)?.networks).all {
-        let found = Status::load(root, &Which::Named(name.clone()));
-        if let Some(found) = found.with_context(|| format!("reading the status of {name}"))? {
-            named.insert(name, found);
-        }
-    }
-    let shown = Shown {
-        status,
-        counters,
-        wireguard,
-        named,
-    };
-    output.print(&shown, || table(&shown))?;
-    Ok(Exit::Done)
-}
-
-fn table(shown: &Shown) -> String {
-    let status = &shown.status;
-    let dash = || "-".to_string();
-    let joined = |all: &[String]| match all.is_empty() {
-        true => dash(),
-        false => all.join(", "),
-    };
-    let networks: Vec<String> = status.networks.iter().map(|one| one.to_string()).collect();
-    let mut rows = vec![
-        ("state", status.state.word().to_string()),
-        ("backend", status.backend.clone().unwrap_or_else(dash)),
-        ("network", joined(&networks)),
-        (
-            "subnet",
-            match (&status.subnets, status.reserved) {
-                (Some(subnets), true) => format!("{subnets} (reserved)"),
-                (Some(subnets), false) => subnets.to_string(),
-                (None, _) => dash(),
-            },
-        ),
-        ("address", joined(&status.public_addresses)),
-        ("uplink", status.uplink.clone().unwrap_or_else(dash)),
-        (
-            "mtu",
-            status.mtu.map_or_else(dash, |mtu| format!("{mtu} bytes")),
-        ),
-        (
-            "renewed",
-            status.lease_renewed.map_or_else(dash, |at| at.to_string()),
-        ),
-    ];
-    for (device, count) in &shown.counters {
-        let line = format!(
-            "{device}: {} packets in, {} out; dropped {} in, {} out; errors {} in, {} out",
-            count.received_packets,
-            count.sent_packets,
-            count.receive_drops,
-            count.send_drops,
-            count.receive_errors,
-            count.send_errors
-        );
-        rows.push(("device", line));
-    }
-    for (subject, problem) in &status.problems {
-        rows.push(("problem", format!("{subject}: {problem}")));
-    }
-    let rows: Vec<Vec<String>> = rows
-        .into_iter()
-        .map(|(name, value)| vec![name.to_string(), value])
-        .collect();
-    let mut text = columns(&rows);
-    if !shown.named.is_empty() {
-        text += &format!("\n{}", of_named(&shown.named));
-    }
-    if !status.peers.is_empty() {
-        text += &format!("\n{}", peers::table(status, &shown.wireguard, clock()));
-    }
-    text
-}
-
-fn of_named(named: &BTreeMap<Name, Status>) -> String {
-    let head = ["NETWORK", "STATE", "BACKEND", "SUBNET", "PEERS", "PROBLEMS"].map(str::to_string);
-    let mut rows = vec![head.to_vec()];
-    rows.extend(named.iter().map(|(name, status)| {
-        let subnet = status.subnets.as_ref().map(ToString::to_string);
-        let problems = status.problems.iter();
-        let problems: Vec<String> = problems.map(|(of, text)| format!("{of}: {text}")).collect();
-        vec![
-            name.to_string(),
-            status.state.word().to_string(),
-            status.backend.clone().unwrap_or("-".to_string()),
-            subnet.unwrap_or("-".to_string()),
-            status.peers.len().to_string(),
-            problems.join("; "),
-        ]
-    }));
-    columns(&rows)
 }

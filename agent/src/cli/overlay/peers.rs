@@ -3,12 +3,14 @@
 use strake_updates::time::Timestamp;
 
 use super::super::output::columns;
-use crate::overlay::netlink::Connection;
-use crate::overlay::report::{Peer, Status};
+use super::status::Shown;
+use crate::overlay::kernel::Connection;
+use crate::overlay::report::Peer;
 
-pub(super) fn table(status: &Status, wireguard: &[Connection], now: Timestamp) -> String {
+pub(super) fn table(shown: &Shown, now: Timestamp) -> String {
+    let (status, wireguard) = (&shown.status, &shown.wireguard);
     let is_wireguard = status.backend.as_deref() == Some("wireguard");
-    let mut head = vec!["SUBNET", "ADDRESS", "WAY"];
+    let mut head = vec!["SUBNET", "ADDRESS", "WAY", "ANSWERS"];
     if is_wireguard {
         head.extend(["HANDSHAKE", "RECEIVED", "SENT"]);
     }
@@ -19,7 +21,12 @@ pub(super) fn table(status: &Status, wireguard: &[Connection], now: Timestamp) -
             Some(why) => format!("{}: {why}", peer.way.word()),
             None => peer.way.word().to_string(),
         };
-        let mut row = vec![peer.subnet.clone(), addresses(peer), way];
+        let answer = match shown.answers.get(&peer.subnet) {
+            Some(Some(time)) => format!("{time:.1} ms"),
+            Some(None) => "no".to_string(),
+            None => "-".to_string(),
+        };
+        let mut row = vec![peer.subnet.clone(), addresses(peer), way, answer];
         if is_wireguard {
             row.extend(connected(peer, wireguard, now));
         }
@@ -66,7 +73,7 @@ fn connected(peer: &Peer, wireguard: &[Connection], now: Timestamp) -> [String; 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overlay::report::PeerWay;
+    use crate::overlay::report::{PeerWay, Status};
     use crate::overlay::wire::PublicKey;
 
     fn peer(key: u8) -> Peer {
@@ -83,9 +90,9 @@ mod tests {
 
     #[test]
     fn a_connection_is_shown_beside_its_peer_and_only_with_wireguard() {
-        let mut status = Status {
+        let status = Status {
             backend: Some("wireguard".to_string()),
-            peers: vec![peer(2), peer(3)],
+            peers: vec![peer(2), peer(3), peer(4)],
             ..Status::default()
         };
         let connection = |last_handshake, received_bytes| Connection {
@@ -96,21 +103,32 @@ mod tests {
             received_bytes,
             sent_bytes: 7,
         };
-        let all = [connection(Some(1000), 90), connection(None, 10)];
-        let told = table(&status, &all, Timestamp::from_unix(1012));
+        let mut shown = Shown {
+            status,
+            counters: Vec::new(),
+            wireguard: vec![connection(Some(1000), 90), connection(None, 10)],
+            answers: [
+                ("10.5.2.0/24".to_string(), Some(0.37)),
+                ("10.5.3.0/24".to_string(), None),
+            ]
+            .into(),
+        };
+        let told = table(&shown, Timestamp::from_unix(1012));
         let words: Vec<Vec<&str>> = told
             .lines()
             .map(|line| line.split_whitespace().collect())
             .collect();
         let expected = [
-            "SUBNET ADDRESS WAY HANDSHAKE RECEIVED SENT MACHINE",
-            "10.5.2.0/24 192.168.0.2 tunnel 12 s ago 100 bytes 14 bytes 01234567",
-            "10.5.3.0/24 192.168.0.3 tunnel - - - 01234567",
+            "SUBNET ADDRESS WAY ANSWERS HANDSHAKE RECEIVED SENT MACHINE",
+            "10.5.2.0/24 192.168.0.2 tunnel 0.4 ms 12 s ago 100 bytes 14 bytes 01234567",
+            "10.5.3.0/24 192.168.0.3 tunnel no - - - 01234567",
+            "10.5.4.0/24 192.168.0.4 tunnel - - - - 01234567",
         ];
         let words: Vec<String> = words.iter().map(|line| line.join(" ")).collect();
         assert_eq!(words, expected);
-        status.backend = Some("vxlan".to_string());
-        let told = table(&status, &[], Timestamp::from_unix(0));
+        shown.status.backend = Some("vxlan".to_string());
+        shown.wireguard.clear();
+        let told = table(&shown, Timestamp::from_unix(0));
         assert!(!told.contains("HANDSHAKE"), "{told}");
     }
 }

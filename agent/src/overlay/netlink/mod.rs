@@ -1,7 +1,6 @@
 //! The kernel itself, over route netlink and, for wireguard, generic netlink. Blocking: each call takes microseconds, and the kernel
 //! has done its work when it returns.
 
-mod connection;
 mod entries;
 mod generic;
 mod link;
@@ -19,11 +18,12 @@ use serde_json::Value;
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-pub use self::connection::Connection;
 use self::socket::{Socket, is_absent};
 use self::wire::Wire;
 use super::cidr::{Cidr, Family};
-use super::kernel::{Choice, Counters, Error, Kernel, Known, Made, Place, Tunnel, Uplink};
+use super::kernel::{
+    Choice, Connection, Counters, Error, Kernel, Known, Made, Place, Tunnel, Uplink,
+};
 use super::state::{Change, Peer, State};
 use crate::update::clock;
 
@@ -47,16 +47,6 @@ impl Netlink {
             None => Wire::open().map_err(|error| Error::new("find wireguard", error))?,
         };
         Ok(self.wire.insert(wire))
-    }
-
-    /// What goes on with the peers of a device of wireguard.
-    pub fn connections(&mut self, device: &str) -> Result<Vec<Connection>, Error> {
-        let Some(index) = link::index(self, device)? else {
-            return Ok(Vec::new());
-        };
-        let seen = self.wire()?.device(index)?;
-        let peers = seen.peers.iter();
-        Ok(peers.map(|peer| Connection::new(device, peer)).collect())
     }
 
     fn dump(&mut self, what: &str, message: &Message) -> Result<Vec<Message>, Error> {
@@ -159,6 +149,22 @@ impl Kernel for Netlink {
 
     fn counters(&mut self, device: &str) -> Result<Option<Counters>, Error> {
         link::counters(self, device)
+    }
+
+    fn connections(&mut self, device: &str) -> Result<Vec<Connection>, Error> {
+        let Some(index) = link::index(self, device)? else {
+            return Ok(Vec::new());
+        };
+        let peers = self.wire()?.device(index)?.peers.into_iter();
+        let connection = |peer: wire::Seen| Connection {
+            device: device.to_string(),
+            key: peer.key,
+            endpoint: peer.endpoint,
+            last_handshake: peer.last_handshake,
+            received_bytes: peer.received_bytes,
+            sent_bytes: peer.sent_bytes,
+        };
+        Ok(peers.map(connection).collect())
     }
 
     fn load_rules(&mut self, text: &str) -> Result<(), Error> {
