@@ -17,18 +17,20 @@ use crate::tools::run;
 const SIZES: [usize; 3] = [10, 50, 200];
 const LEASES: [usize; 2] = [1_000, 10_000];
 const BY_HAND: &str = "vxlan made by hand";
+/// Of the time for one lease when there are ten times as many: with a quadratic term it is ten.
+const MOST_GROWTH: f64 = 2.0;
 
 pub fn overlay(site: &Site<'_>) -> Result<Vec<Row>> {
     let progress = site.progress;
     let load = progress.stage("load", || programs::overlay_load(site.workspace))?;
     let bench = Bench { site, load };
     let mut rows = vec![Row::machine(&describe())];
-    rows.extend(progress.stage("throughput", || bench.throughput())?);
+    rows.extend(site.rows("leases", || bench.leases())?);
+    rows.extend(site.rows("throughput", || bench.throughput())?);
     for size in SIZES {
         let name = format!("{size} machines");
-        rows.extend(progress.stage(&name, || bench.machines(size))?);
+        rows.extend(site.rows(&name, || bench.machines(size))?);
     }
-    rows.extend(progress.stage("leases", || bench.leases())?);
     Ok(rows)
 }
 
@@ -120,6 +122,7 @@ impl Bench<'_> {
 
     fn leases(&self) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
+        let mut each = Vec::new();
         for leases in LEASES {
             let (mut all, mut one) = (Summary::default(), Summary::default());
             for _ in 0..self.site.runs {
@@ -130,11 +133,17 @@ impl Bench<'_> {
             let name = format!("{leases} leases through the service, no kernel");
             let bar = leases as f64 / 1000.0;
             rows.push(Row::new(&name, all.median(), "s").at_most(bar));
+            each.push(all.median() / leases as f64);
             rows.push(Row::new(
                 &format!("{leases} leases: one more"),
-                one.median(),
-                "s",
+                one.median() * 1e3,
+                "ms",
             ));
+        }
+        if let [few, many] = each[..] {
+            let [less, more] = LEASES;
+            let name = format!("time for one lease, of {more} against of {less}");
+            rows.push(Row::new(&name, many / few, "").at_most(MOST_GROWTH));
         }
         Ok(rows)
     }

@@ -47,7 +47,7 @@ pub enum How {
     },
 }
 
-pub const SCENARIOS: [&Scenario; 20] = [
+pub const SCENARIOS: [&Scenario; 22] = [
     &node::SCENARIO,
     &bad_config::SCENARIO,
     &container::SCENARIO,
@@ -61,6 +61,8 @@ pub const SCENARIOS: [&Scenario; 20] = [
     &cluster::UNITS,
     &cluster::OVERLAY,
     &cluster::OVERLAY_WIREGUARD,
+    &cluster::OVERLAY_IPIP,
+    &cluster::OVERLAY_FAULTS,
     &cluster::ROLLING,
     &cluster::REBOOTS,
     &power::SCENARIO,

@@ -51,10 +51,10 @@ impl Fabric {
         }
         let mut deliveries = Vec::new();
         match self.known(destination, now) {
-            Some(port) => self.deliver(now, from, port, &mut deliveries),
+            Some(port) => self.deliver(now, (from, port), frame.len(), &mut deliveries),
             None => connected
                 .iter()
-                .for_each(|port| self.deliver(now, from, *port, &mut deliveries)),
+                .for_each(|port| self.deliver(now, (from, *port), frame.len(), &mut deliveries)),
         }
         deliveries
     }
@@ -64,13 +64,22 @@ impl Fabric {
         (!is_group(destination) && now.saturating_sub(*seen) < AGE).then_some(*port)
     }
 
-    fn deliver(&mut self, now: Duration, from: Port, to: Port, deliveries: &mut Vec<Delivery>) {
+    fn deliver(
+        &mut self,
+        now: Duration,
+        (from, to): (Port, Port),
+        length: usize,
+        deliveries: &mut Vec<Delivery>,
+    ) {
         if from == to {
             return;
         }
         let Some(fault) = self.rules.path(from, to) else {
             return;
         };
+        if fault.largest.is_some_and(|largest| length > largest) {
+            return;
+        }
         if self.random.happens(fault.drop_per_mille) {
             return;
         }
@@ -186,6 +195,21 @@ mod tests {
             at: Duration::from_millis(1040),
         };
         assert_eq!(sent, [late, late]);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_vanishes_in_one_direction() {
+        let mut fabric = Fabric::new(1);
+        let length = frame(BROADCAST, 1).len();
+        for (largest, expected) in [(length, vec![2, 3]), (length - 1, vec![3])] {
+            let fault = Fault {
+                largest: Some(largest),
+                ..Fault::default()
+            };
+            fabric.rules.fault(1, 2, fault);
+            assert_eq!(send(&mut fabric, 0, BROADCAST, 1), expected, "{largest}");
+            assert_eq!(send(&mut fabric, 0, BROADCAST, 2), [1, 3]);
+        }
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct Fault {
     /// Frames delivered twice, of a thousand.
     pub duplicate_per_mille: u16,
     pub delay: Duration,
+    /// Larger frames vanish without a word; in bytes, Ethernet's header included.
+    #[serde(default)]
+    pub largest: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default)]

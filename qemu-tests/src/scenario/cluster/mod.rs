@@ -9,6 +9,8 @@ mod members;
 mod names;
 mod networks;
 mod overlay;
+mod overlay_faults;
+mod overlay_ipip;
 mod page;
 mod reboots;
 mod replaced;
@@ -27,6 +29,8 @@ use self::members::{
     Extra, LIMIT, NUMBERS, address, begin, control, number_of, places, start, told,
 };
 pub(super) use self::overlay::SCENARIO as OVERLAY;
+pub(super) use self::overlay_faults::SCENARIO as OVERLAY_FAULTS;
+pub(super) use self::overlay_ipip::SCENARIO as OVERLAY_IPIP;
 pub(super) use self::reboots::SCENARIO as REBOOTS;
 pub(super) use self::rolling::SCENARIO as ROLLING;
 pub(super) use self::units::SCENARIO as UNITS;

@@ -49,7 +49,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     ],
 };
 
-const NETWORK: &str = "10.77.0.0/16";
+pub(super) const NETWORK: &str = "10.77.0.0/16";
 /// Left for containers by the addresses that a lab's other networks have.
 const PREFIX: &str = "10.77.";
 
@@ -57,10 +57,14 @@ fn start(stage: &Stage) -> Result<Machine> {
     start_with_overlay(stage, CONFIG)
 }
 
-/// `more`: keys of `strake.overlay`, indented by four.
 pub(super) fn start_with_overlay(stage: &Stage, more: &str) -> Result<Machine> {
+    start_with(stage, &extra(stage, more)?)
+}
+
+/// `more`: keys of `strake.overlay`, indented by four.
+pub(super) fn extra(stage: &Stage, more: &str) -> Result<Extra> {
     let registry = stage.registry()?.address();
-    let extra = Extra {
+    Ok(Extra {
         files: format!(
             "  - path: /etc/docker/daemon.json\n    content: |\n      {{\"storage-driver\": \"overlay2\", \
              \"insecure-registries\": [\"{registry}\"]}}\n"
@@ -69,12 +73,11 @@ pub(super) fn start_with_overlay(stage: &Stage, more: &str) -> Result<Machine> {
             "  health: {{for: 1s}}\n  overlay:\n    network: {NETWORK}\n{more}"
         )),
         ..Extra::default()
-    };
-    start_with(stage, &extra)
+    })
 }
 
 /// The subnet that flannel's own file tells.
-fn subnet_of(machine: &mut Machine) -> Result<String> {
+pub(super) fn subnet_of(machine: &mut Machine) -> Result<String> {
     let what = format!("a subnet of {}", machine.name());
     machine.wait_until(&what, Deadline::seconds(LIMIT), |machine| {
         let text = machine.ssh("cat /run/flannel/subnet.env")?.stdout;
@@ -200,7 +203,7 @@ pub(super) fn both_ways(
     )
 }
 
-fn routes(machine: &mut Machine) -> Result<Vec<String>> {
+pub(super) fn routes(machine: &mut Machine) -> Result<Vec<String>> {
     let text = machine.ask("ip route show dev flannel.1")?;
     let mut routes: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
     routes.sort();
