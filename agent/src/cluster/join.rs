@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -92,11 +93,19 @@ impl Caller {
         if !answer.status().is_success() {
             let refused = serde_json::from_slice::<Refused>(&body);
             let reason = refused.map_or_else(|_| answer.status().to_string(), |body| body.error);
+            if answer.status() == StatusCode::FORBIDDEN {
+                return Err(Denied(format!("refused: {reason}")).into());
+            }
             bail!("refused: {reason}");
         }
         serde_json::from_slice(&body).context("reading the answer")
     }
 }
+
+/// A member answers, and does not want this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(String);
 
 /// What an authority that was replaced looks like from outside.
 #[derive(Debug, thiserror::Error)]
@@ -172,11 +181,19 @@ async fn ask<T: DeserializeOwned>(
         members.rotate_left(first);
     }
     let mut causes = Vec::new();
+    let mut is_denied = false;
     for member in members {
         match caller.post(member, path, body).await {
             Ok(granted) => return Ok(granted),
-            Err(error) => causes.push(format!("{member}: {error:#}")),
+            Err(error) => {
+                is_denied |= error.is::<Denied>();
+                causes.push(format!("{member}: {error:#}"));
+            }
         }
     }
-    bail!("no member answers as wanted: {}", causes.join("; "))
+    let told = format!("no member answers as wanted: {}", causes.join("; "));
+    match is_denied {
+        true => Err(Denied(told).into()),
+        false => bail!(told),
+    }
 }

@@ -15,7 +15,7 @@ use super::authority::{Authority, Request, Role};
 use super::clock::{Clock, seconds};
 use super::figures::Figures;
 use super::identity::{self, Identity};
-use super::join::{self, Caller};
+use super::join::{self, Caller, Denied};
 use super::launch::Launch;
 use super::member::{Member, Step};
 use super::place::Place;
@@ -328,6 +328,7 @@ impl Machine<'_> {
         let mut kept = Instant::now();
         let mut asked: Option<Instant> = None;
         let mut last = String::new();
+        let mut is_denied = false;
         loop {
             let pause = MINUTE.min(self.place.lifetime / 20);
             let spread = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
@@ -337,6 +338,7 @@ impl Machine<'_> {
                 asked = Some(Instant::now());
                 let current = identity.borrow().clone();
                 let told = self.ask(&current).await.err();
+                is_denied = told.as_ref().is_some_and(|error| error.is::<Denied>());
                 let told = told.map_or_else(String::new, |error| format!("{error:#}"));
                 if told != last && !told.is_empty() {
                     eprintln!("strake cluster: asking what counts: {told}");
@@ -363,12 +365,14 @@ impl Machine<'_> {
             // No other one would be good for longer.
             let end = Anchor::parse(self.settings.trust.signer())?.not_after;
             let due = due && current.leaf.not_after < end;
-            if !due && self.is_of_signer(&current) {
+            if !due && self.is_of_signer(&current) && !is_denied {
                 continue;
             }
             // An authority that was replaced while this machine was away lets nobody renew.
             let away = !last.is_empty() && self.settings.trust.step != trust::Step::Settled;
-            let renewed = match current.leaf.not_after > now && !away {
+            // A revoked one is of no use; whether the machine may have another is asked as often.
+            let lost = away || std::mem::take(&mut is_denied);
+            let renewed = match current.leaf.not_after > now && !lost {
                 true => self.renewed(&current).await,
                 false => self.by_secret().await,
             };
