@@ -4,7 +4,7 @@
 mod etcd;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, ensure};
 use etcd::{Config, Machine, tool, until};
@@ -225,6 +225,8 @@ async fn certificates_are_renewed_while_the_cluster_serves() {
             })
             .await;
             let first: Vec<Option<Leaf>> = leaves();
+            let running = || machines.iter().map(|machine| machine.process.id());
+            let before: Vec<Option<u32>> = running().collect();
             until("all have been renewed", async || {
                 let now = leaves();
                 let fresh = |(old, new): (&Option<Leaf>, &Option<Leaf>)| {
@@ -234,9 +236,23 @@ async fn certificates_are_renewed_while_the_cluster_serves() {
                 Ok(())
             })
             .await;
+            // etcd was started with certificates that have ended, and shows others now.
+            until("the first certificates have ended", async || {
+                let now = SystemTime::now();
+                ensure!(first.iter().flatten().all(|leaf| leaf.not_after < now));
+                Ok(())
+            })
+            .await;
             formed(&machines[0], 3).await;
-            let mut store = client.store(&config.addresses[..3]).await.expect("a store");
-            store.shut_out(config.addresses[7]).await.expect("a key");
+            for address in &config.addresses[..3] {
+                let mut store = client.store(&[*address]).await.expect("a store");
+                store.shut_out(config.addresses[7]).await.expect("a key");
+            }
+            assert_eq!(
+                running().collect::<Vec<_>>(),
+                before,
+                "etcd was started anew"
+            );
             for (machine, member) in [(&machines[0], 1), (&client, 0)] {
                 let told = figures(machine).await;
                 for line in [

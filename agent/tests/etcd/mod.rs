@@ -51,6 +51,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.borrow().as_ref().map(Child::id)
+    }
+
     pub(crate) fn kill(&self) {
         if let Some(mut child) = self.child.borrow_mut().take() {
             let _ = child.kill();
