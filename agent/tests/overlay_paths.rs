@@ -152,6 +152,31 @@ async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
     let rules = nodes[0].exec("nft", "list ruleset");
     assert!(rules.contains("table inet somebodys"), "{rules}");
     assert_eq!(rules.matches("strake_overlay").count(), 1, "{rules}");
+    // Nobody changes anything now: the table stays the one that it is.
+    compared(nodes[0], 1).await;
+    let table = || nodes[0].exec("nft", "-a list table inet strake_overlay");
+    let before = table();
+    assert!(before.contains("# handle"), "{before}");
+    compared(nodes[0], 2).await;
+    assert_eq!(table(), before);
+}
+
+/// Waits until the kernel was compared with the leases so many times more.
+async fn compared(node: &Node, times: u64) {
+    let count = || {
+        let told = node.figures();
+        let line = "strake_overlay_compare_seconds_count{network=\"default\"} ";
+        let found = told.lines().find_map(|one| one.strip_prefix(line));
+        found.and_then(|count| count.parse::<u64>().ok())
+    };
+    let start = count().expect("a figure");
+    until("more comparisons", &[node], async || {
+        let now = count();
+        (now >= Some(start + times))
+            .then_some(())
+            .ok_or(format!("{now:?}"))
+    })
+    .await;
 }
 
 /// What the first machine finds, when it finds that: all else is tried again.
