@@ -212,6 +212,31 @@ async fn what_units_set_aside_is_shown_with_their_machine() {
 }
 
 #[tokio::test]
+async fn a_start_that_waits_for_a_machine_says_for_which() {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let text = "[Service]\nExecStart=/bin/sleep 9\n[X-Fleet]\nMachineMetadata=zone=z\n";
+    std::fs::write(dir.path().join("far.service"), text).expect("file");
+    let store = server.store().await;
+    let id: MachineId = "0123456789abcdef0123456789abcdef".parse().expect("id");
+    put(&store, keys::machine(&id), &Machine::new(id.clone())).await;
+    let engine = Engine::new(store.clone(), &id, Pace::default(), Box::new(|_| {}));
+    let story = async {
+        let start = ["unit", "start", "--timeout", "3", "far.service"];
+        let told = told(&server, dir.path(), &start, 1).await;
+        let why = "far.service waits, no machine may hold it: 1 machine: MachineMetadata: zone is \
+                   not as asked";
+        assert!(told.contains(why), "{told}");
+    };
+    tokio::select! {
+        () = story => {}
+        never = engine.run() => never,
+    }
+}
+
+#[tokio::test]
 async fn a_batch_unit_ends_and_a_calendar_unit_waits() {
     let Some(server) = real_etcd::Server::start().await else {
         return;

@@ -14,9 +14,9 @@ use super::store::connect;
 use crate::exit::Exit;
 use crate::scheduler::keys::{self, Desired};
 use crate::scheduler::machine::{Duty, Machine, MachineId};
-use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::model::Model;
 use crate::scheduler::orders::{self, Tagging};
-use crate::scheduler::part::under;
+use crate::scheduler::part::{self, under};
 use crate::scheduler::requirement::Requirements;
 use crate::store::Outcome;
 use crate::store::etcd::Etcd;
@@ -139,8 +139,9 @@ fn set_aside(model: &Model, desired: &Desired) -> (u64, u64) {
 }
 
 async fn show(store: &Etcd, machine: &str, output: Output) -> Result<Exit> {
-    let model = Feed::open(store).await?.model;
+    let model = under(store, &[keys::MACHINES]).await?;
     let id = named(&model, machine)?;
+    let model = part::machine(store, &id).await?;
     let nothing = Desired::default();
     let held = model.desired.get(&id).map_or(&nothing, |held| &held.value);
     let (memory_set_aside, cpu_set_aside) = set_aside(&model, held);

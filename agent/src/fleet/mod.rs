@@ -7,6 +7,8 @@
 //! everything: it belongs to root and the group `core`. Over TCP a user has a role.
 
 mod answer;
+mod discovery;
+mod explain;
 mod machines;
 mod page;
 mod remote;

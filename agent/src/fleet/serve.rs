@@ -13,12 +13,11 @@ use hyper::header::CONTENT_TYPE;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
 use super::answer::{Answer, Answered, Refusal, bad, refuse};
-use super::{machines, remote, state, units};
+use super::{discovery, explain, machines, remote, state, units};
 use crate::peer::Reach;
 use crate::scheduler::text::MAX_BYTES;
 use crate::store::Store;
@@ -101,6 +100,11 @@ pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 pub(super) async fn respond(request: Request<Incoming>, api: &Api<impl Store>) -> Response<Body> {
     let asked = remote::parse(request.uri().path());
     let answered = match (asked, &api.reach) {
+        (Some((unit, what)), _) if what == "explain" && request.method() == Method::GET => {
+            explain::explain(&api.store, &unit)
+                .await
+                .map(Answer::respond)
+        }
         (None, Some(reach)) if request.uri().path() == remote::CLUSTER => {
             remote::cluster(reach).await
         }
@@ -149,7 +153,7 @@ async fn route(request: Request<Incoming>, store: &impl Store) -> Answered {
         (Method::GET, ["state", name]) => state::one(store, &name_of(name)?).await,
         (Method::GET, ["machines"]) => machines::list(store, token).await,
         (Method::PATCH, ["machines"]) => machines::patch(store, &json_body(request).await?).await,
-        (Method::GET, ["discovery"] | ["discovery.json"]) => Answer::ok(&discovery()),
+        (Method::GET, ["discovery"] | ["discovery.json"]) => Answer::ok(&discovery::discovery()),
         (_, ["units" | "state" | "machines" | "discovery", ..]) => {
             let message = "only HTTP GET supported against this resource";
             Err(refuse(StatusCode::METHOD_NOT_ALLOWED, message))
@@ -177,38 +181,4 @@ async fn json_body(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let body = Limited::new(request.into_body(), LIMIT).collect().await;
     let body = body.map_err(|error| bad(format!("reading the body: {error}")))?;
     Ok(body.to_bytes())
-}
-
-/// What there is, for clients that ask before they call.
-fn discovery() -> serde_json::Value {
-    let method =
-        |id: &str, http: &str, path: &str| json!({"id": id, "httpMethod": http, "path": path});
-    json!({
-        "kind": "discovery#restDescription",
-        "discoveryVersion": "v1",
-        "id": "fleet:v1",
-        "name": "schema",
-        "version": "v1",
-        "title": "fleet API",
-        "protocol": "rest",
-        "basePath": "/fleet/v1/",
-        "servicePath": "fleet/v1/",
-        "batchPath": "batch",
-        "resources": {
-            "Machines": {"methods": {
-                "List": method("fleet.Machine.List", "GET", "machines"),
-                "Patch": method("fleet.Machine.Patch", "PATCH", "machines"),
-            }},
-            "Units": {"methods": {
-                "List": method("fleet.Unit.List", "GET", "units"),
-                "Get": method("fleet.Unit.Get", "GET", "units/{unitName}"),
-                "Set": method("fleet.Unit.Set", "PUT", "units/{unitName}"),
-                "Delete": method("fleet.Unit.Delete", "DELETE", "units/{unitName}"),
-            }},
-            "UnitState": {"methods": {
-                "List": method("fleet.UnitState.List", "GET", "state"),
-                "Get": method("fleet.UnitState.Get", "GET", "state/{unitName}"),
-            }},
-        },
-    })
 }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::answer::{Answer, Answered, Refusal, bad, problems, refuse};
 use super::page::page;
 use crate::scheduler::keys::State;
-use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::machine::MachineId;
+use crate::scheduler::model::Model;
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders::{self, Changed};
-use crate::scheduler::part::part;
-use crate::scheduler::standing::standing;
+use crate::scheduler::part::{part, some};
+use crate::scheduler::standing::{Places, standing};
 use crate::scheduler::text::{Digest, Entry, Text};
 use crate::store::Store;
 
@@ -51,19 +52,30 @@ struct Order {
 }
 
 pub(super) async fn list(store: &impl Store, token: Option<&str>) -> Answered {
-    let model = Feed::open(store).await?.model;
-    let found = page(model.units.keys(), token)?;
-    let units = found.entries.into_iter();
+    let mut next = Ok(None);
+    let choose = |model: &Model| match page(model.units.keys().cloned(), token) {
+        Ok(found) => {
+            next = Ok(found.next);
+            found.entries
+        }
+        Err(refused) => {
+            next = Err(refused);
+            Vec::new()
+        }
+    };
+    let (model, names) = some(store, choose).await?;
+    let places = Places::of(&model);
+    let unit = |name| shown(&model, name, places.standing(name));
     Answer::ok(&UnitPage {
-        units: units.filter_map(|name| shown(&model, name)).collect(),
-        next_page_token: found.next,
+        next_page_token: next?,
+        units: names.iter().filter_map(unit).collect(),
     })
 }
 
 pub(super) async fn one(store: &impl Store, name: &str) -> Answered {
     let name = parse(name)?;
     let model = part(store, std::slice::from_ref(&name)).await?;
-    match shown(&model, &name) {
+    match shown(&model, &name, standing(&model, &name)) {
         Some(unit) => Answer::ok(&unit),
         None => Err(not_found()),
     }
@@ -78,9 +90,12 @@ fn parse(name: &str) -> Result<UnitName, Refusal> {
         .map_err(|error| bad(format!("{name}: {error}")))
 }
 
-fn shown(model: &Model, name: &UnitName) -> Option<Unit> {
+fn shown(
+    model: &Model,
+    name: &UnitName,
+    (current_state, machine): (State, Option<&MachineId>),
+) -> Option<Unit> {
     let unit = &model.units.get(name)?.value;
-    let (current_state, machine) = standing(model, name);
     Some(Unit {
         name: name.clone(),
         options: options(model, &unit.digest),

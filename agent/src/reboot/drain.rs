@@ -158,7 +158,7 @@ mod tests {
                 (web.clone(), assigned(Scope::Single)),
                 (agent, assigned(Scope::Global)),
             ]),
-            releasing: BTreeMap::new(),
+            ..Desired::default()
         };
         put(&store, keys::desired(&a), &desired).await;
         let mut left = BTreeSet::new();

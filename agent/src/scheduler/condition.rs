@@ -98,6 +98,15 @@ pub enum Refused {
     TooLong,
 }
 
+/// From and to, both included.
+struct Range(f64, f64);
+
+impl Range {
+    fn meets(&self, other: &Range) -> bool {
+        self.0.max(other.0) <= self.1.min(other.1)
+    }
+}
+
 impl Condition {
     pub fn parse(text: &str) -> Result<Condition, Refused> {
         let text = text.trim();
@@ -144,6 +153,49 @@ impl Condition {
             _ => "",
         };
         LIVE_FACTS.contains(&self.name.as_str()) || LIVE_FACTS.contains(&factor)
+    }
+
+    /// Whether no machine can meet both: two values of one name, or a range with nothing in it.
+    pub fn excludes(&self, other: &Condition) -> bool {
+        self.name == other.name
+            && match (self.range(), other.range()) {
+                (Some(one), Some(two)) => !one.meets(&two),
+                _ => match (
+                    &self.comparison,
+                    &self.value,
+                    &other.comparison,
+                    &other.value,
+                ) {
+                    (Comparison::Equal, Value::Text(one), Comparison::Equal, Value::Text(two)) => {
+                        one != two
+                    }
+                    _ => false,
+                },
+            }
+    }
+
+    /// Whether it cannot hold where the name has one of these values.
+    pub fn excludes_all<'v>(&self, name: &str, values: impl Iterator<Item = &'v String>) -> bool {
+        let is = |value: &String| matches!(&self.value, Value::Text(text) if text == value);
+        self.name == name && self.comparison == Comparison::Equal && !values.into_iter().any(is)
+    }
+
+    /// The numbers that it lets through, if it is about numbers and about nothing else.
+    fn range(&self) -> Option<Range> {
+        let number = match &self.value {
+            Value::Amount(number, None) => *number,
+            Value::Text(text) if self.comparison == Comparison::Equal => quantity(text)?,
+            _ => return None,
+        };
+        let (least, most) = (f64::NEG_INFINITY, f64::INFINITY);
+        Some(match self.comparison {
+            Comparison::Equal => Range(number, number),
+            Comparison::AtLeast => Range(number, most),
+            Comparison::Above => Range(number.next_up(), most),
+            Comparison::AtMost => Range(least, number),
+            Comparison::Below => Range(least, number.next_down()),
+            _ => return None,
+        })
     }
 
     pub fn holds(&self, machine: &Machine) -> bool {
@@ -293,5 +345,36 @@ mod tests {
         let live = |text: &str| Condition::parse(text).expect(text).is_live();
         assert!(live("load5 < 2") && live("memory_free > 1G") && live("cpus > 2*load1"));
         assert!(!live("cpus > 2") && !live("zone = a"));
+    }
+
+    #[test]
+    fn conditions_that_exclude_each_other_are_found() {
+        for (one, two, expected) in [
+            ("zone = a", "zone = b", true),
+            ("zone = a", "zone = a", false),
+            ("zone = a", "disk = b", false),
+            ("zone = a", "zone != b", false),
+            ("memory = 2G", "memory = 2048M", false),
+            ("memory = 2G", "memory = 3G", true),
+            ("cpus > 4", "cpus < 2", true),
+            ("cpus > 4", "cpus <= 4", true),
+            ("cpus >= 4", "cpus <= 4", false),
+            ("cpus = 3", "cpus >= 4", true),
+            ("cpus = 4", "cpus >= 4", false),
+            ("load5 < 0.5*cpus", "load5 > 100", false),
+            ("zone =~ ^a", "zone = b", false),
+        ] {
+            let condition = |text| Condition::parse(text).expect(text);
+            let (a, b) = (condition(one), condition(two));
+            assert_eq!(a.excludes(&b), expected, "{one}, {two}");
+            assert_eq!(b.excludes(&a), expected, "{two}, {one}");
+        }
+        let values = ["a".to_string(), "b".to_string()];
+        let excluded = |text| {
+            let condition = Condition::parse(text).expect(text);
+            condition.excludes_all("zone", values.iter())
+        };
+        assert!(excluded("zone = c"));
+        assert!(!excluded("zone = b") && !excluded("disk = c") && !excluded("zone != c"));
     }
 }

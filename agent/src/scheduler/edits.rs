@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::{self, Assignment, Desired, Move, Stage};
+use super::leases::Scale;
 use super::machine::MachineId;
 use super::model::Model;
 use super::name::UnitName;
@@ -17,8 +18,9 @@ pub(super) struct Edit {
     writes: Vec<Write>,
 }
 
-/// The desired values that change: by the plan, by new texts and states, by what has left.
-pub(super) fn edits(model: &Model, plan: &Plan) -> Vec<Edit> {
+/// The desired values that change: by the plan, by new texts and states, by what has left, by the
+/// size of the cluster.
+pub(super) fn edits(model: &Model, plan: &Plan, scale: &Scale) -> Vec<Edit> {
     let mut wanted: BTreeMap<MachineId, Desired> = BTreeMap::new();
     let current = |id: &MachineId| model.desired.get(id).map(|at| &at.value);
     for change in &plan.changes {
@@ -53,6 +55,16 @@ pub(super) fn edits(model: &Model, plan: &Plan) -> Vec<Edit> {
                     *held = now;
                 }
             }
+        }
+    }
+    for id in model.machines.keys() {
+        let known = wanted.get(id).or(current(id)).and_then(|held| held.lease);
+        let lease = scale.lease(model.machines.len(), known);
+        if lease != known {
+            let desired = wanted
+                .entry(id.clone())
+                .or_insert_with(|| current(id).cloned().unwrap_or_default());
+            desired.lease = lease;
         }
     }
     let edits = wanted

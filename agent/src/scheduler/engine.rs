@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::agent::pace::share;
 use super::clock;
 use super::edits::{batches, edits, kept, moved, unused};
 use super::figures::Leading;
 use super::keys::{self, Move, Policy};
+use super::leases::Scale;
 use super::machine::MachineId;
 use super::model::{Feed, Model};
 use super::orders;
@@ -20,7 +22,7 @@ use super::plan::{Away, Brake, Change, Step, plan, rebalance};
 use super::replicas::{Look, Nurse};
 use crate::journal::{Log, Note};
 use crate::metrics::Registry;
-use crate::store::election::{Seat, take_seat};
+use crate::store::election::{SEATS, Seat, take_seat};
 use crate::store::{Error, Lease, Outcome, Renewal, Revision, Store};
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +39,9 @@ pub struct Pace {
     /// After it has written, what changes is gathered for this long, and for as long as the last
     /// round took: many orders at once are few writes, and one alone does not wait.
     pub gather: Duration,
+    pub leases: Scale,
+    /// Between two looks for a free seat, at least, and twice that at most.
+    pub look: Duration,
     /// Milliseconds since 1970: for units that begin at certain times.
     pub clock: fn() -> u64,
 }
@@ -45,10 +50,12 @@ impl Default for Pace {
     fn default() -> Pace {
         Pace {
             seat_ttl: Duration::from_secs(9),
-            margin: Duration::from_secs(1),
+            margin: Duration::from_millis(500),
             settle: Duration::from_secs(25),
             again: Duration::from_secs(1),
             gather: Duration::from_millis(20),
+            leases: Scale::default(),
+            look: Duration::from_secs(15),
             clock: clock::now,
         }
     }
@@ -74,6 +81,15 @@ pub struct Engine<S> {
 impl<S> std::fmt::Debug for Engine<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("name", &self.name).finish()
+    }
+}
+
+impl Pace {
+    /// Longer where leases are longer and renewed less often.
+    fn settle(&self, model: &Model) -> Duration {
+        let longest = model.desired.values().filter_map(|at| at.value.lease).max();
+        let longest = Duration::from_secs(longest.unwrap_or(0)).max(self.leases.usual);
+        self.settle + (longest - self.leases.usual) / 3
     }
 }
 
@@ -104,7 +120,7 @@ impl Losses {
         self.since.retain(|id, _| lost.contains(id));
         let margin = pace.margin;
         let counted = match std::mem::replace(&mut self.looked, Looked::Before) {
-            Looked::Never => now + pace.settle,
+            Looked::Never => now + pace.settle(model),
             Looked::Before => now,
         };
         for id in lost {
@@ -149,8 +165,10 @@ impl<S: Store> Engine<S> {
 
     /// Never ends.
     pub async fn run(&self) -> ! {
+        let mut attempt = 0;
         loop {
-            let ended = self.candidacy().await;
+            attempt += 1;
+            let ended = self.candidacy(attempt).await;
             self.figures.stepped_down();
             if let Err(error) = ended {
                 (self.log)(&Note::new(&format!("leading: {error:#}")));
@@ -159,15 +177,26 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    async fn candidacy(&self) -> anyhow::Result<()> {
+    async fn candidacy(&self, attempt: u64) -> anyhow::Result<()> {
+        // Only read where there is nothing to win: most machines of a large cluster come here
+        // again and again.
+        let taken = self.store.list(keys::LEADER, None, None).await?.entries;
+        if taken.len() >= SEATS {
+            let own = format!("{} ", self.name).into_bytes();
+            let wait = match taken.iter().any(|seat| seat.value.starts_with(&own)) {
+                // Of a service that was here before this one, and soon over.
+                true => self.pace.seat_ttl,
+                false => self.pace.look.mul_f64(1.0 + share(&self.name, attempt)),
+            };
+            tokio::time::sleep(wait).await;
+            return Ok(());
+        }
         let lease = self.store.grant(self.pace.seat_ttl).await?;
         let seat = match take_seat(&self.store, keys::LEADER, &self.name, lease).await {
             Ok(Some(seat)) => seat,
             other => {
                 let _ = self.store.revoke(lease).await;
                 other?;
-                // All seats are taken. One that falls free is found by the next try.
-                tokio::time::sleep(self.pace.seat_ttl).await;
                 return Ok(());
             }
         };
@@ -305,7 +334,7 @@ impl<S: Store> Engine<S> {
             let text = format!("plan: {change}");
             (self.log)(&Note::new(&text).about(unit, machine, generation));
         }
-        let mut edits = edits(model, &plan);
+        let mut edits = edits(model, &plan, &self.pace.leases);
         edits.extend(unused(model));
         edits.extend(moved(model, &plan));
         for (unit, step) in &plan.moves {

@@ -39,6 +39,9 @@ pub fn read(root: &Root) -> BTreeMap<String, Fact> {
     for (name, text) in crate::status::told::facts(root) {
         add(name, Some(Fact::Text(text)));
     }
+    for (name, version) in runtimes(&text(PACKAGES)) {
+        add(name, Some(Fact::Text(version)));
+    }
     add("arch", Some(Fact::Text(std::env::consts::ARCH.to_string())));
     if let Some(space) = root
         .follow(std::path::Path::new("/var"))
@@ -50,6 +53,31 @@ pub fn read(root: &Root) -> BTreeMap<String, Fact> {
         add("disk_free", Some(bytes(space.blocks_available())));
     }
     facts
+}
+
+/// What the image was made of.
+const PACKAGES: &str = "/usr/share/strake/packages.json";
+/// What runs units, by the fact and the package that brings it.
+const RUNTIMES: [(&str, &str); 4] = [
+    ("containerd", "containerd"),
+    ("docker", "docker.io"),
+    ("runc", "runc"),
+    ("systemd", "systemd"),
+];
+
+#[derive(serde::Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+}
+
+fn runtimes(packages: &str) -> Vec<(&'static str, String)> {
+    let packages: Vec<Package> = serde_json::from_str(packages).unwrap_or_default();
+    let found = packages.into_iter().filter_map(|package| {
+        let runtime = RUNTIMES.iter().find(|(_, name)| *name == package.name)?;
+        Some((runtime.0, package.version))
+    });
+    found.collect()
 }
 
 fn kibibytes(text: &str, name: &str) -> Option<Fact> {
@@ -125,6 +153,11 @@ mod tests {
             ("proc/loadavg", "0.50 1.25 2.00 1/100 999\n"),
             ("proc/sys/kernel/osrelease", "6.12.1\n"),
             ("usr/lib/os-release", "ID=strake\nVERSION_ID=\"1.2\"\n"),
+            (
+                "usr/share/strake/packages.json",
+                r#"[{"name": "docker.io", "version": "26.1.5", "sha256": "x"},
+                    {"name": "docker", "version": "1"}]"#,
+            ),
             ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
         ];
         for (path, text) in files {
@@ -140,6 +173,8 @@ mod tests {
         assert_eq!(number("memory"), 2048.0 * 1024.0);
         assert_eq!(number("memory_free"), 1024.0 * 1024.0);
         assert_eq!(facts["release"].to_string(), "1.2");
+        assert_eq!(facts["docker"].to_string(), "26.1.5");
+        assert!(!facts.contains_key("containerd"));
         assert!(number("disk") >= number("disk_free"));
         assert_eq!(machine_id(&root).expect("id").short(), "01234567");
         assert!(read(&Root::new(dir.path().join("none"))).len() <= 1);

@@ -46,6 +46,12 @@ impl Glob {
     }
 
     pub fn matches(&self, text: &str) -> bool {
+        // Most names are told apart by their first character.
+        if let Some(Part::Literal(first)) = self.parts.first()
+            && !text.starts_with(*first)
+        {
+            return false;
+        }
         // The usual two-pointer walk: linear but for the last star, which is tried again.
         let text: Vec<char> = text.chars().collect();
         let (mut part, mut at) = (0, 0);

@@ -27,6 +27,9 @@ use super::text::Digest;
 use crate::systemd::Active;
 
 pub const ALL: &str = "/strake/v1/";
+pub const UNITS: &str = "/strake/v1/units/";
+pub const TEXTS: &str = "/strake/v1/text/";
+pub const DONE: &str = "/strake/v1/done/";
 pub const MACHINES: &str = "/strake/v1/machines/";
 pub const TAGS: &str = "/strake/v1/tags/";
 pub const DESIRED: &str = "/strake/v1/desired/";
@@ -44,11 +47,11 @@ pub fn tags(id: &MachineId) -> String {
 }
 
 pub fn unit(name: &UnitName) -> String {
-    format!("{ALL}units/{name}")
+    format!("{UNITS}{name}")
 }
 
 pub fn text(digest: &Digest) -> String {
-    format!("{ALL}text/{digest}")
+    format!("{TEXTS}{digest}")
 }
 
 pub fn desired(id: &MachineId) -> String {
@@ -68,7 +71,7 @@ pub fn movement(name: &UnitName) -> String {
 }
 
 pub fn done(name: &UnitName) -> String {
-    format!("{ALL}done/{name}")
+    format!("{DONE}{name}")
 }
 
 /// What is to become of a unit, in fleet's words.
@@ -204,6 +207,9 @@ pub struct Desired {
     /// that generation, they may still run there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub releasing: BTreeMap<UnitName, u64>,
+    /// For how many seconds the machine is to take its lease; nothing: as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
 }
 
 /// What one machine holds.

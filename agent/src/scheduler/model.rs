@@ -48,6 +48,17 @@ pub struct Model {
 }
 
 impl Model {
+    /// All of the cluster, as it is now.
+    pub async fn read(store: &impl Store) -> Result<Model, Error> {
+        let listing = read_all(store, keys::ALL).await?;
+        let mut model = Model::default();
+        model.apply(&Batch {
+            revision: listing.revision,
+            events: listing.entries.into_iter().map(Event::Put).collect(),
+        });
+        Ok(model)
+    }
+
     pub fn apply(&mut self, batch: &Batch) {
         for event in &batch.events {
             match event {
@@ -434,13 +445,8 @@ pub struct Feed {
 
 impl Feed {
     pub async fn open(store: &impl Store) -> Result<Feed, Error> {
-        let listing = read_all(store, keys::ALL).await?;
-        let mut model = Model::default();
-        model.apply(&Batch {
-            revision: listing.revision,
-            events: listing.entries.into_iter().map(Event::Put).collect(),
-        });
-        let watch = store.watch(keys::ALL, listing.revision + 1).await?;
+        let model = Model::read(store).await?;
+        let watch = store.watch(keys::ALL, model.revision + 1).await?;
         Ok(Feed { model, watch })
     }
 

@@ -1,13 +1,14 @@
 //! What users order: each order is one transaction, checked before and refused as a whole when
 //! somebody else was faster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock;
 use super::keys::{self, Move, Policy, State, Tags, Unit};
 use super::machine::{Duty, MachineId};
 use super::name::UnitName;
 use super::requirement::Requirements;
+use super::target::Target;
 use super::text::{Digest, Problem, Text};
 use crate::store::{Compare, MAX_OPERATIONS, Outcome, Revision, Store, Transaction, Write};
 
@@ -21,6 +22,10 @@ pub enum Error {
     Different { unit: UnitName, known: Digest },
     #[error("{unit} and {other}, which is known, are one unit to systemd: destroy that one first")]
     Twin { unit: UnitName, other: UnitName },
+    #[error(
+        "{unit} would follow itself and never be placed: {follower}, which is known, follows it"
+    )]
+    Ring { unit: UnitName, follower: UnitName },
     #[error("{0} was changed by somebody else at the same moment: look and try again")]
     Changed(String),
     #[error("{unit} cannot be scheduled:{}", lines(problems))]
@@ -52,7 +57,7 @@ pub async fn submit(
     text: &Text,
     known: Known,
 ) -> Result<Outcome, Error> {
-    check(name, text)?;
+    refuse_ring(store, name, &check(name, text)?).await?;
     let digest = text.digest();
     let (state, run, modified) = match read(store, name).await? {
         Some((unit, _)) if unit.digest == digest => return Ok(Outcome::Refused),
@@ -89,7 +94,7 @@ pub async fn set(
     text: &Text,
     state: State,
 ) -> Result<Changed, Error> {
-    check(name, text)?;
+    refuse_ring(store, name, &check(name, text)?).await?;
     refuse_bare_template(name, text, state)?;
     let digest = text.digest();
     // Most units that come with their options are new: those take one request.
@@ -151,12 +156,45 @@ async fn make_known(
     }
 }
 
-fn check(name: &UnitName, text: &Text) -> Result<(), Error> {
-    let read = Requirements::read(name, text);
-    read.map(drop).map_err(|problems| Error::Wrong {
+fn check(name: &UnitName, text: &Text) -> Result<Requirements, Error> {
+    Requirements::read(name, text).map_err(|problems| Error::Wrong {
         unit: name.clone(),
         problems,
     })
+}
+
+/// Units that follow each other in a ring wait for each other for ever. A ring that two users close
+/// in the same moment is not found here; `explain` tells of it.
+async fn refuse_ring(
+    store: &impl Store,
+    unit: &UnitName,
+    wanted: &Requirements,
+) -> Result<(), Error> {
+    let targets = |follower: &UnitName, wanted: &Requirements| {
+        let units = wanted.machine_of.iter().filter_map(Target::unit);
+        let pairs = units.map(|target| (target.clone(), follower.clone()));
+        pairs.collect::<Vec<_>>()
+    };
+    let mut open = targets(unit, wanted);
+    let mut met = BTreeSet::new();
+    while let Some((target, follower)) = open.pop() {
+        if target == *unit {
+            let unit = unit.clone();
+            return Err(Error::Ring { unit, follower });
+        }
+        if !met.insert(target.clone()) {
+            continue;
+        }
+        match self::text(store, &target).await {
+            Ok(text) => {
+                let wanted = Requirements::read(&target, &text).unwrap_or_default();
+                open.extend(targets(&target, &wanted));
+            }
+            Err(Error::NoUnit(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// A template is started only with its replicas.

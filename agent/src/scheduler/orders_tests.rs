@@ -155,3 +155,32 @@ async fn tags_are_added_to_those_there_are() {
     assert_eq!(tags.duty, Duty::Draining);
     assert_eq!(tags.metadata["zone"], None);
 }
+
+#[tokio::test]
+async fn a_ring_of_followers_is_refused_with_the_one_that_closes_it() {
+    let store = Memory::default();
+    let follows = |other: &str| unit(&format!("[X-Fleet]\nMachineOf={other}\n"));
+    let name = |text: &str| text.parse::<UnitName>().expect("name");
+    for (follower, target) in [("a", "b.service x.service"), ("b", "c.service"), ("x", "y")] {
+        let name = name(&format!("{follower}.service"));
+        let done = submit(&store, &name, &follows(target), Known::Refuse).await;
+        assert!(matches!(done, Ok(Outcome::Done(_))), "{follower}");
+    }
+    let last = name("c.service");
+    let refused = submit(
+        &store,
+        &last,
+        &follows("d.service a.service"),
+        Known::Replace,
+    )
+    .await;
+    assert_eq!(
+        refused.expect_err("a ring").to_string(),
+        "c.service would follow itself and never be placed: b.service, which is known, follows it"
+    );
+    let refused = set(&store, &last, &follows("a.service"), State::Launched).await;
+    assert!(matches!(refused, Err(Error::Ring { .. })));
+    assert!(!store.holds(&keys::unit(&last)));
+    let taken = submit(&store, &last, &follows("d.service"), Known::Refuse).await;
+    assert!(matches!(taken, Ok(Outcome::Done(_))));
+}

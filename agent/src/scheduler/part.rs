@@ -6,16 +6,22 @@
 //! read again whenever a desired value that concerns it changes: nothing happens to a unit without.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::task::Poll;
 
-use super::keys::{self, Desired};
+use super::keys::{self, Desired, State};
 use super::machine::MachineId;
 use super::model::{Feed, Model};
 use super::name::UnitName;
+use super::standing::Places;
+use super::text::Digest;
 use crate::store::{Batch, Entry, Error, Event, Revision, Store, Watch, WatchEnd, read_all};
 
 /// For more units than this, all is read: that is fewer requests.
 const FEW: usize = 16;
+/// So many texts are read one by one; of more, all.
+const FEW_TEXTS: usize = 256;
 
 /// A model of what concerns some units, kept right by watches.
 #[derive(Debug)]
@@ -69,14 +75,127 @@ pub async fn part(store: &impl Store, names: &[UnitName]) -> Result<Model, Error
     Ok(model)
 }
 
-/// What lies under some prefixes only.
+/// What lies under some prefixes only, all of it of one moment.
 pub async fn under(store: &impl Store, prefixes: &[&str]) -> Result<Model, Error> {
     let mut model = Model::default();
+    let mut at = None;
     for prefix in prefixes {
-        let listing = read_all(store, prefix).await?;
-        put(&mut model, listing.revision, listing.entries.into_iter());
+        let mut page = store.list(prefix, None, at).await?;
+        let revision = *at.get_or_insert(page.revision);
+        loop {
+            let (more, last) = (page.more, page.entries.last());
+            let after = last.map(|entry| entry.key.clone()).filter(|_| more);
+            put(&mut model, revision, page.entries.into_iter());
+            let Some(after) = after else { break };
+            page = store.list(prefix, Some(&after), at).await?;
+        }
     }
     Ok(model)
+}
+
+/// What tells of every unit where it is, without the texts.
+const PLACES: [&str; 5] = [
+    keys::UNITS,
+    keys::MACHINES,
+    keys::DESIRED,
+    keys::OBSERVED,
+    keys::DONE,
+];
+
+/// Where all units are, with the texts that decide about that: of templates, which may have
+/// replicas, and of units that are nowhere, which may wait for their time.
+pub async fn overview(store: &impl Store) -> Result<Model, Error> {
+    let mut model = under(store, &PLACES).await?;
+    let digests: BTreeSet<Digest> = {
+        let places = Places::of(&model);
+        let units = model.units.iter().filter(|(name, at)| {
+            let waits = at.value.state == State::Launched && places.holders(name).is_empty();
+            name.is_template() || waits
+        });
+        units.map(|(_, at)| at.value.digest.clone()).collect()
+    };
+    read_texts(store, &digests, &mut model).await?;
+    Ok(model)
+}
+
+/// What machines say of all units, for a table of them.
+pub async fn seen(store: &impl Store) -> Result<Model, Error> {
+    let prefixes = [keys::UNITS, keys::MACHINES, keys::OBSERVED, keys::DONE];
+    let mut model = under(store, &prefixes).await?;
+    let templates = model.units.iter().filter(|(name, _)| name.is_template());
+    let digests = templates.map(|(_, at)| at.value.digest.clone()).collect();
+    read_texts(store, &digests, &mut model).await?;
+    Ok(model)
+}
+
+/// Some of the units with their texts, and where they are: those that the choice picks from the
+/// names of all, in their order.
+pub async fn some(
+    store: &impl Store,
+    choose: impl FnOnce(&Model) -> Vec<UnitName>,
+) -> Result<(Model, Vec<UnitName>), Error> {
+    let mut model = under(store, &PLACES).await?;
+    let chosen = choose(&model);
+    let digest = |name| Some(model.units.get(name)?.value.digest.clone());
+    let digests = chosen.iter().filter_map(digest).collect();
+    read_texts(store, &digests, &mut model).await?;
+    Ok((model, chosen))
+}
+
+/// A machine with what it is to hold and the texts of that.
+pub async fn machine(store: &impl Store, id: &MachineId) -> Result<Model, Error> {
+    let mut model = under(store, &[keys::machine(id).as_str()]).await?;
+    for key in [keys::tags(id), keys::desired(id)] {
+        read_into(store, key, &mut model).await?;
+    }
+    let held = model.desired.get(id).map(|at| at.value.units.values());
+    let digests = held.into_iter().flatten().map(|held| held.digest.clone());
+    read_texts(store, &digests.collect(), &mut model).await?;
+    Ok(model)
+}
+
+/// All at once if they are few; more come with less work in a list of all.
+async fn read_texts(
+    store: &impl Store,
+    digests: &BTreeSet<Digest>,
+    model: &mut Model,
+) -> Result<(), Error> {
+    if digests.len() > FEW_TEXTS {
+        let all = read_all(store, keys::TEXTS).await?;
+        put(model, model.revision, all.entries.into_iter());
+        return Ok(());
+    }
+    let reads = digests
+        .iter()
+        .map(|digest| async move { store.read(&keys::text(digest)).await });
+    for found in all(reads).await {
+        put(model, model.revision, found?.into_iter());
+    }
+    Ok(())
+}
+
+/// Answers in the order of the questions, which are asked together.
+async fn all<T>(questions: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut open: Vec<_> = questions
+        .map(|question| (Box::pin(question), None))
+        .collect();
+    let answered = poll_fn(|context| {
+        let mut waits = false;
+        for (question, answer) in &mut open {
+            if answer.is_none() {
+                match question.as_mut().poll(context) {
+                    Poll::Ready(found) => *answer = Some(found),
+                    Poll::Pending => waits = true,
+                }
+            }
+        }
+        match waits {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    });
+    pin!(answered).await;
+    open.into_iter().filter_map(|(_, answer)| answer).collect()
 }
 
 async fn desired(store: &impl Store, names: &[UnitName]) -> Result<(Model, Revision), Error> {

@@ -8,6 +8,7 @@ use super::container;
 use super::glob::Glob;
 use super::keys::Fence;
 use super::name::UnitName;
+use super::target::Target;
 use super::text::{Entry, Problem, Text};
 use super::value::{Yes, joined, nearest, span, truth};
 
@@ -106,7 +107,8 @@ impl Default for Replicas {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Requirements {
     pub machine_id: Option<String>,
-    pub machine_of: BTreeSet<UnitName>,
+    /// It has to be beside each of these.
+    pub machine_of: BTreeSet<Target>,
     /// One of the values for each key.
     pub metadata: BTreeMap<String, BTreeSet<String>>,
     pub conflicts: Vec<Glob>,
@@ -147,6 +149,7 @@ impl Requirements {
             }
         }
         reader.combinations(text);
+        reader.contradictions(text);
         reader.ending(text);
         reader.replication(text);
         if name.is_container()
@@ -205,12 +208,12 @@ impl Reader<'_> {
             }
             "MachineOf" => {
                 for word in value.split_whitespace() {
-                    match UnitName::with_default_type(word) {
-                        Ok(other) if other == *self.name => {
+                    match Target::parse(word) {
+                        Ok(Target::Unit(other)) if other == *self.name => {
                             self.refuse(entry, "a unit cannot follow itself");
                         }
-                        Ok(other) => {
-                            self.found.machine_of.insert(other);
+                        Ok(target) => {
+                            self.found.machine_of.insert(target);
                         }
                         Err(refused) => self.refuse(entry, format!("{word:?}: {refused}")),
                     }
@@ -391,6 +394,40 @@ impl Reader<'_> {
         }
     }
 
+    /// Conditions that no machine can meet together; the place is that of the second.
+    fn contradictions(&mut self, text: &Text) {
+        let mut refused: Vec<(&str, String)> = Vec::new();
+        let require = &self.found.require;
+        for (index, condition) in require.iter().enumerate() {
+            let earlier = require[..index].iter().find(|one| one.excludes(condition));
+            let metadata = self.found.metadata.iter();
+            let other = metadata
+                .filter(|(key, values)| condition.excludes_all(key, values.iter()))
+                .map(|(key, _)| format!("MachineMetadata={key}=..."))
+                .next();
+            let other = other.or(earlier.map(|one| format!("Require={}", one.as_str())));
+            if let Some(other) = other {
+                let message = format!("no machine can meet {:?} and {other}", condition.as_str());
+                refused.push((condition.as_str(), message));
+            }
+        }
+        let entry = |condition: &str| {
+            let mut entries = text.in_section(STRAKE);
+            entries.find(|entry| {
+                let value = self.name.expand(&joined(&entry.value));
+                entry.name == "Require" && value.trim() == condition
+            })
+        };
+        let problems: Vec<Problem> = refused
+            .into_iter()
+            .filter_map(|(condition, message)| {
+                let message = format!("Require: {message}");
+                Some(entry(condition)?.problem(message, None))
+            })
+            .collect();
+        self.problems.extend(problems);
+    }
+
     /// Options that exclude each other; the place is that of the second.
     fn combinations(&mut self, text: &Text) {
         let is_there = |option: &str| match option {
@@ -417,7 +454,8 @@ impl Reader<'_> {
                 (other.to_string(), message)
             })
             .collect();
-        for other in &self.found.machine_of {
+        let units = self.found.machine_of.iter().filter_map(Target::unit);
+        for other in units {
             let globs = self.found.conflicts.iter().chain(&self.found.replaces);
             if let Some(glob) = globs.into_iter().find(|g| g.matches(other.as_str())) {
                 let message = format!("{other} cannot be followed: {glob} keeps it away");

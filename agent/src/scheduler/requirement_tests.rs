@@ -21,7 +21,7 @@ fn all_options_are_read() {
     assert_eq!(globs, ["web@*.service", "db.service"]);
     assert_eq!(found.metadata["zone"].len(), 2);
     assert_eq!(found.metadata["disk"].len(), 1);
-    let following: Vec<&str> = found.machine_of.iter().map(UnitName::as_str).collect();
+    let following: Vec<String> = found.machine_of.iter().map(Target::to_string).collect();
     assert_eq!(following, ["pod-3.service"]);
     let weights: Vec<i64> = found.prefer.iter().map(|(weight, _)| *weight).collect();
     assert_eq!(weights, [20, 10]);
@@ -94,6 +94,19 @@ fn wrong_options_are_refused_with_place_and_hint() {
         (
             "[X-Strake]\nBatch=once\n",
             "line 4, column 1: Batch: this is yes or no",
+        ),
+        (
+            "[X-Strake]\nRequire=zone = a\nRequire=zone = b\n",
+            "line 5, column 1: Require: no machine can meet \"zone = b\" and Require=zone = a",
+        ),
+        (
+            "[X-Strake]\nRequire=cpus > 8\nRequire=cpus <= 4\n",
+            "line 5, column 1: Require: no machine can meet \"cpus <= 4\" and Require=cpus > 8",
+        ),
+        (
+            "[X-Fleet]\nMachineMetadata=zone=a zone=b\n[X-Strake]\nRequire=zone = c\n",
+            "line 6, column 1: Require: no machine can meet \"zone = c\" and \
+             MachineMetadata=zone=...",
         ),
         (
             "[X-Strake]\nPriority=2000\n",

@@ -193,7 +193,7 @@ fn own_address(root: &Root, environment: &Environment) -> String {
     }
 }
 
-fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
+pub(super) fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
     let mut machine = Machine::new(facts::machine_id(root)?);
     machine.address = own_address(root, environment);
     machine.metadata = facts::metadata(&environment.metadata);
@@ -201,7 +201,7 @@ fn describe(root: &Root, environment: &Environment) -> Result<Machine> {
     Ok(machine)
 }
 
-async fn follow_facts(
+pub(super) async fn follow_facts(
     root: &Root,
     environment: &Environment,
     told: &watch::Sender<Machine>,

@@ -55,6 +55,14 @@ impl Memory {
         self.lock().entries.contains_key(key)
     }
 
+    /// Of the lease that the key is under.
+    #[cfg(test)]
+    pub(crate) fn ttl(&self, key: &str) -> Option<Duration> {
+        let state = self.lock();
+        let lease = state.entries.get(key)?.lease?;
+        Some(state.leases.get(&lease)?.ttl)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A poisoned state is whole: it is changed by no code that can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,5 @@
 //! What has become of units: tables with fleet's columns.
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
 use serde::Serialize;
 use time::UtcDateTime;
@@ -11,14 +9,15 @@ use crate::cli::output::{Output, columns, print};
 use crate::exit::Exit;
 use crate::scheduler::clock;
 use crate::scheduler::container;
+use crate::scheduler::explain;
 use crate::scheduler::keys::{Ended, State};
 use crate::scheduler::machine::MachineId;
-use crate::scheduler::model::{Feed, Model};
+use crate::scheduler::model::Model;
 use crate::scheduler::name::UnitName;
 use crate::scheduler::orders;
-use crate::scheduler::part::part;
-use crate::scheduler::plan::{self, Verdict, Wanted};
-use crate::scheduler::standing::standing;
+use crate::scheduler::part;
+use crate::scheduler::plan::Verdict;
+use crate::scheduler::standing::{Places, standing};
 use crate::scheduler::turn::Turn;
 use crate::store::etcd::Etcd;
 use crate::systemd::Active;
@@ -76,13 +75,10 @@ fn ended(model: &Model, name: &UnitName) -> Option<Row> {
     })
 }
 
-fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
-    let held = model
-        .observed
-        .iter()
-        .filter(|(id, _)| model.machine(id).is_some());
-    let found = held.filter_map(|(id, observed)| Some((id, observed.units.get(name)?)));
+fn rows(model: &Model, places: &Places, name: &UnitName) -> Vec<Row> {
+    let found = places.seen(name).iter();
     let mut rows: Vec<Row> = found
+        .filter(|(id, _)| model.machine(id).is_some())
         .map(|(id, seen)| Row {
             unit: name.clone(),
             machine: Some(machine(model, id)),
@@ -101,11 +97,12 @@ fn rows(model: &Model, name: &UnitName) -> Vec<Row> {
 }
 
 pub(super) async fn units(store: &Etcd, output: Output) -> Result<Exit> {
-    let model = Feed::open(store).await?.model;
+    let model = part::seen(store).await?;
+    let places = Places::of(&model);
     let rows: Vec<Row> = model
         .units
         .keys()
-        .flat_map(|name| rows_of_all(&model, name))
+        .flat_map(|name| rows_of_all(&model, &places, name))
         .collect();
     output.print(&rows, || {
         let head = ["UNIT", "MACHINE", "ACTIVE", "SUB"].map(str::to_string);
@@ -129,7 +126,8 @@ struct FileRow {
 }
 
 pub(super) async fn files(store: &Etcd, output: Output) -> Result<Exit> {
-    let model = Feed::open(store).await?.model;
+    let model = part::overview(store).await?;
+    let places = Places::of(&model);
     let rows: Vec<FileRow> = model
         .units
         .iter()
@@ -137,10 +135,10 @@ pub(super) async fn files(store: &Etcd, output: Output) -> Result<Exit> {
             unit: name.clone(),
             hash: unit.value.digest.short().to_string(),
             desired: unit.value.state,
-            state: standing(&model, name).0,
-            targets: model
+            state: places.standing(name).0,
+            targets: places
                 .holders(name)
-                .into_iter()
+                .iter()
                 .map(|id| machine(&model, id))
                 .collect(),
         })
@@ -168,11 +166,11 @@ pub(super) async fn files(store: &Etcd, output: Output) -> Result<Exit> {
 
 pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
     let name = find::known(word)?;
-    let model = part(store, std::slice::from_ref(&name)).await?;
+    let model = part::part(store, std::slice::from_ref(&name)).await?;
     if !model.units.contains_key(&name) {
         return Err(orders::Error::NoUnit(name).into());
     }
-    let rows = rows_of_all(&model, &name);
+    let rows = rows_of_all(&model, &Places::of(&model), &name);
     output.print(&rows, || {
         let (state, _) = standing(&model, &name);
         let wanted = model.units[&name].value.state;
@@ -215,10 +213,10 @@ pub(super) async fn status(store: &Etcd, word: &str, output: Output) -> Result<E
 }
 
 /// The rows of a unit, or of all the replicas of a template.
-fn rows_of_all(model: &Model, name: &UnitName) -> Vec<Row> {
+fn rows_of_all(model: &Model, places: &Places, name: &UnitName) -> Vec<Row> {
     let replicas = model.replicas(name);
-    let rows_of_replicas = replicas.iter().flat_map(|name| rows(model, name));
-    rows(model, name)
+    let rows_of_replicas = replicas.iter().flat_map(|name| rows(model, places, name));
+    rows(model, places, name)
         .into_iter()
         .chain(rows_of_replicas)
         .collect()
@@ -312,33 +310,8 @@ struct Explained {
 
 pub(super) async fn explain(store: &Etcd, word: &str, output: Output) -> Result<Exit> {
     let name = find::known(word)?;
-    let mut model = Feed::open(store).await?.model;
-    if let Some(template) = name
-        .template()
-        .filter(|t| model.replicas(t).contains(&name))
-        && let Some(unit) = model.units.get(&template).cloned()
-    {
-        model.units.insert(name.clone(), unit);
-    }
-    let Some(unit) = model.units.get_mut(&name) else {
-        return Err(orders::Error::NoUnit(name).into());
-    };
-    if name.is_template() {
-        return Err(orders::Error::Template(name).into());
-    }
-    // Asked of a unit that is to be nowhere: where it would go.
-    if unit.value.state == State::Inactive {
-        unit.value.state = State::Loaded;
-    }
-    let mut snapshot = model.snapshot(&Default::default(), clock::now());
-    // Or one that has ended, or waits for its time.
-    if snapshot.finished.remove(&name)
-        && let Some(requirements) = model.read_requirements(&name)
-    {
-        let requirements = Arc::new(requirements);
-        snapshot.units.insert(name.clone(), Wanted { requirements });
-    }
-    let verdicts = plan::explain(&snapshot, &name);
+    let explained = explain::explain(store, &name).await?;
+    let (model, verdicts) = (&explained.model, &explained.verdicts);
     if verdicts.is_empty() {
         bail!("no machine is registered");
     }
@@ -351,7 +324,7 @@ pub(super) async fn explain(store: &Etcd, word: &str, output: Output) -> Result<
                 Verdict::MayNot(reason) => ("may not", Some(reason.clone()), None),
             };
             Explained {
-                machine: machine(&model, id),
+                machine: machine(model, id),
                 verdict: word,
                 reason,
                 cost,

@@ -7,6 +7,7 @@
 
 mod end;
 mod fence;
+pub(in crate::scheduler) mod pace;
 mod register;
 mod steps;
 mod told;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use pace::Pace;
 pub use steps::{Action, Phase, at_rest, steps};
 
 use super::figures::Holding;
@@ -30,31 +32,6 @@ use crate::metrics::Registry;
 use crate::store::{
     Compare, Event, Lease, Outcome, Renewal, Revision, Store, Transaction, Watch, Write,
 };
-
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    pub lease_ttl: Duration,
-    /// Between renewals of the lease.
-    pub beat: Duration,
-    /// How long after an error it tries again.
-    pub again: Duration,
-    /// What is observed is written at most this often, and [`PER_UNIT`] later for each unit.
-    pub publish: Duration,
-    /// How long the store may be silent after a start before the cache is used.
-    pub patience: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
-            lease_ttl: Duration::from_secs(60),
-            beat: Duration::from_secs(20),
-            again: Duration::from_secs(1),
-            publish: Duration::from_millis(50),
-            patience: Duration::from_secs(15),
-        }
-    }
-}
 
 /// Where the last desired value and its texts survive a restart.
 pub trait Cache {
@@ -74,6 +51,12 @@ pub struct Agent<S, H, C> {
     desired: Desired,
     modified: Revision,
     registration: Registration,
+    /// Of the lease that it has, or had.
+    lease_ttl: Duration,
+    /// Sessions with the store that failed since the lease was renewed last.
+    failures: u32,
+    /// How often it has waited for something: no two waits are alike.
+    waits: u64,
     texts: BTreeMap<Digest, Text>,
     problems: BTreeMap<UnitName, Problem>,
     published: Published,
@@ -141,6 +124,9 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             desired: Desired::default(),
             modified: 0,
             registration: Registration::Out,
+            lease_ttl: pace.lease_ttl,
+            failures: 0,
+            waits: 0,
             texts: BTreeMap::new(),
             problems: BTreeMap::new(),
             published: Published::Unknown,
@@ -172,17 +158,20 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             };
             if let Err(error) = ended {
                 self.say(&format!("the store: {error:#}"));
+                self.failures += 1;
             }
             let met = self.modified > 0 || self.registration != Registration::Out;
             if cache == UseOfCache::Allowed && !met && Instant::now() >= patience {
                 cache = UseOfCache::Done;
                 self.start_from_cache().await;
             }
+            let share = self.next_share();
+            let wait = self.pace.wait(self.failures, share);
             let fuse = self.fuse.clone();
             tokio::select! {
                 biased;
                 () = fuse.burn() => {}
-                () = tokio::time::sleep(self.pace.again) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -198,7 +187,9 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         }
         let mut watch = self.read_desired(&key).await?;
         let mut changes = self.host.changes();
-        let mut beat = Instant::now() + self.pace.beat;
+        let share = self.next_share();
+        let first = self.pace.first_beat(self.lease_ttl, share);
+        let mut beat = Instant::now() + first;
         let mut publish = Instant::now();
         loop {
             let retry = self.reconcile(phase(self.registration)).await?;
@@ -240,15 +231,30 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             if Instant::now() < beat {
                 continue;
             }
-            beat = Instant::now() + self.pace.beat;
-            if let Registration::In(lease) = self.registration
-                && self.renew(lease).await? == Renewal::Over
-            {
+            let share = self.next_share();
+            let next = self.pace.next_beat(self.lease_ttl, share);
+            beat = Instant::now() + next;
+            let Registration::In(lease) = self.registration else {
+                continue;
+            };
+            if self.renew(lease).await? == Renewal::Over {
                 self.say("the machine's lease was over: reading anew what is its own");
                 self.registration = Registration::Out;
                 return Ok(());
             }
+            let asked = self.pace.lease(self.desired.lease);
+            if asked != self.lease_ttl && at_rest(&self.desired, &observed.units) == Standing::Same
+            {
+                // Registers at once with one of the right length; the old one runs out, bound to
+                // nothing.
+                self.registration = Registration::Out;
+            }
         }
+    }
+
+    fn next_share(&mut self) -> f64 {
+        self.waits += 1;
+        pace::share(self.machine.borrow().id.as_str(), self.waits)
     }
 
     async fn read_desired(&mut self, key: &str) -> anyhow::Result<Watch> {

@@ -10,7 +10,8 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let sent = Instant::now();
         let renewal = self.store.keep_alive(lease).await?;
         if renewal == Renewal::Renewed {
-            self.fuse.renewed(sent, self.pace.lease_ttl);
+            self.failures = 0;
+            self.fuse.renewed(sent, self.lease_ttl);
         }
         Ok(renewal)
     }
@@ -23,9 +24,10 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         let own = keys::machine(&machine.id);
         let found = self.store.read(&own).await?;
         let sent = Instant::now();
+        let lease_ttl = self.pace.lease(self.desired.lease);
         let lease = match self.registration {
             Registration::In(lease) => lease,
-            Registration::Out => self.store.grant(self.pace.lease_ttl).await?,
+            Registration::Out => self.store.grant(lease_ttl).await?,
         };
         let mut transaction = Transaction {
             compares: vec![Compare::Modified(
@@ -46,7 +48,9 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
         match outcome {
             Outcome::Done(_) if self.registration == Registration::Out => {
                 self.registration = Registration::In(lease);
-                self.fuse.renewed(sent, self.pace.lease_ttl);
+                self.lease_ttl = lease_ttl;
+                self.failures = 0;
+                self.fuse.renewed(sent, lease_ttl);
             }
             Outcome::Done(_) => {}
             Outcome::Refused if self.registration == Registration::Out => {

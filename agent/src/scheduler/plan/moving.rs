@@ -12,6 +12,7 @@ use super::{Cause, Snapshot, place};
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::name::UnitName;
 use crate::scheduler::requirement::{Course, Hold, Reach, Requirements};
+use crate::scheduler::target::Target;
 
 /// Units on their way at one time.
 const AT_ONCE: usize = 5;
@@ -43,11 +44,19 @@ pub enum Step {
 }
 
 /// Units that others follow take those along, which nobody asked for.
-pub(super) fn followed(snapshot: &Snapshot) -> BTreeSet<&UnitName> {
-    let wanted = snapshot.units.values();
-    wanted
-        .flat_map(|wanted| &wanted.requirements.machine_of)
-        .collect()
+#[derive(Debug)]
+pub(super) struct Followed<'s>(BTreeSet<&'s Target>);
+
+impl<'s> Followed<'s> {
+    pub(super) fn of(snapshot: &'s Snapshot) -> Followed<'s> {
+        let wanted = snapshot.units.values();
+        let targets = wanted.flat_map(|wanted| &wanted.requirements.machine_of);
+        Followed(targets.collect())
+    }
+
+    pub(super) fn contains(&self, unit: &UnitName) -> bool {
+        self.0.iter().any(|target| target.is(unit))
+    }
 }
 
 pub(super) fn may_move(asked: &Requirements) -> bool {
@@ -72,7 +81,7 @@ pub(super) fn begin(work: &mut Work) {
         .filter(|(_, way)| begun(way))
         .filter_map(|(unit, _)| unit.template())
         .collect();
-    let followed = followed(snapshot);
+    let followed = Followed::of(snapshot);
     for (unit, way) in &snapshot.moves {
         match next(work, unit, way, &followed) {
             Next::Wait => {}
@@ -95,7 +104,7 @@ enum Next {
     Over(&'static str),
 }
 
-fn next(work: &Work, unit: &UnitName, way: &Way, followed: &BTreeSet<&UnitName>) -> Next {
+fn next(work: &Work, unit: &UnitName, way: &Way, followed: &Followed) -> Next {
     let Some(wanted) = work.snapshot.units.get(unit) else {
         return Next::Over("it is not wanted any more");
     };

@@ -6,6 +6,7 @@ use super::work::{Resident, Slot};
 use crate::scheduler::machine::{Duty, Machine};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::requirement::{Course, Hold, Requirements};
+use crate::scheduler::target::Target;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle<'s> {
@@ -13,7 +14,7 @@ pub enum Obstacle<'s> {
     Metadata(&'s str),
     Condition(&'s str),
     Draining,
-    Follows(&'s UnitName),
+    Follows(&'s Target),
     Memory {
         asked: u64,
         free: u64,
@@ -156,7 +157,7 @@ impl fmt::Display for Obstacle<'_> {
             Obstacle::Metadata(key) => write!(f, "MachineMetadata: {key} is not as asked"),
             Obstacle::Condition(text) => write!(f, "Require: {text} does not hold"),
             Obstacle::Draining => f.write_str("the machine is being drained"),
-            Obstacle::Follows(unit) => write!(f, "MachineOf: {unit} is not there"),
+            Obstacle::Follows(target) => write!(f, "MachineOf: {target} is not there"),
             Obstacle::Memory { asked, free } => write!(
                 f,
                 "Memory: {:.0}M asked, {:.0}M free",

@@ -6,7 +6,7 @@ use super::golden::read;
 use super::*;
 use crate::scheduler::requirement::Hold;
 
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "",
     "Conflicts=u1*",
     "Conflicts=*",
@@ -19,6 +19,7 @@ const OPTIONS: [&str; 12] = [
     "Spread=zone; Avoid=u3*",
     "Sticky=yes",
     "CPU=1; Require=zone =~ a|b",
+    "MachineOf=u[12]*",
 ];
 
 fn cluster() -> impl Strategy<Value = Snapshot> {
@@ -119,8 +120,10 @@ fn holds(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                 prop_assert!(!(conflict && together), "{} with {}", unit, other);
             }
             for target in &requirements.machine_of {
-                let target = snapshot.placed.get(target);
-                prop_assert!(target.is_some_and(|held| held.contains(&machine.id)));
+                let beside = snapshot.placed.iter().any(|(other, held)| {
+                    other != unit && target.is(other) && held.contains(&machine.id)
+                });
+                prop_assert!(beside, "{} without {}", unit, target);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Which units would be better off elsewhere. Told to an operator, who may ask for the moves; by
 //! itself no plan moves what may stay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::Snapshot;
+use super::moving::{self, Followed};
 use super::work::Work;
-use super::{Snapshot, moving};
 use crate::scheduler::machine::MachineId;
 use crate::scheduler::name::UnitName;
 
@@ -20,7 +21,7 @@ pub struct Move {
 /// The best moves one after the other: at most so many, each worth at least so much.
 pub fn rebalance(snapshot: &Snapshot, most: usize, least_gain: i64) -> Vec<Move> {
     let mut work = super::finished(snapshot);
-    let followed = moving::followed(snapshot);
+    let followed = Followed::of(snapshot);
     let mut moves = Vec::new();
     while moves.len() < most {
         let Some((gain, unit, from, to)) = best(&mut work, &followed) else {
@@ -42,10 +43,7 @@ pub fn rebalance(snapshot: &Snapshot, most: usize, least_gain: i64) -> Vec<Move>
 }
 
 /// Gain, unit and the machines of the best move; of equal ones the first by unit.
-fn best<'s>(
-    work: &mut Work<'s>,
-    followed: &BTreeSet<&UnitName>,
-) -> Option<(i64, &'s UnitName, usize, usize)> {
+fn best<'s>(work: &mut Work<'s>, followed: &Followed) -> Option<(i64, &'s UnitName, usize, usize)> {
     let mut targets: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut found: Option<(i64, &UnitName, usize, usize)> = None;
     for (from, class, unit) in movable(work, followed) {
@@ -70,10 +68,7 @@ fn best<'s>(
 }
 
 /// One unit of each class on each machine, of those that may move by themselves.
-fn movable<'s>(
-    work: &Work<'s>,
-    followed: &BTreeSet<&UnitName>,
-) -> Vec<(usize, usize, &'s UnitName)> {
+fn movable<'s>(work: &Work<'s>, followed: &Followed) -> Vec<(usize, usize, &'s UnitName)> {
     let mut first: BTreeMap<(usize, usize), &UnitName> = BTreeMap::new();
     for (index, slot) in work.slots.iter().enumerate() {
         for resident in &slot.residents {

@@ -8,6 +8,7 @@ use super::{Cause, Change, Pending, Plan, Snapshot, Step, Verdict};
 use crate::scheduler::machine::{Machine, MachineId};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::requirement::{Reach, Requirements};
+use crate::scheduler::target::Target;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resident<'s> {
@@ -162,13 +163,23 @@ impl<'s> Work<'s> {
 
     /// Machines that hold all of what the unit follows; nothing when it follows none.
     pub(super) fn followed(&self, requirements: &Requirements) -> Option<BTreeSet<usize>> {
-        let held = |unit: &UnitName| -> BTreeSet<usize> {
-            let holders = self.holders.get(unit).into_iter().flatten();
-            holders.copied().collect()
-        };
         let mut targets = requirements.machine_of.iter();
-        let first = held(targets.next()?);
-        Some(targets.fold(first, |machines, unit| &machines & &held(unit)))
+        let first = self.held(targets.next()?);
+        Some(targets.fold(first, |machines, target| &machines & &self.held(target)))
+    }
+
+    /// Machines that hold the target, or one of the units that it stands for.
+    fn held(&self, target: &Target) -> BTreeSet<usize> {
+        match target {
+            Target::Unit(unit) => {
+                let holders = self.holders.get(unit).into_iter().flatten();
+                holders.copied().collect()
+            }
+            Target::AnyOf(_) => {
+                let named = self.holders.iter().filter(|(unit, _)| target.is(unit));
+                named.flat_map(|(_, holders)| holders).copied().collect()
+            }
+        }
     }
 
     pub(super) fn verdict(&self, unit: &UnitName, index: usize) -> Option<Verdict> {
@@ -185,10 +196,7 @@ impl<'s> Work<'s> {
         let absent = || {
             let targets = requirements.machine_of.iter();
             targets
-                .filter(|target| {
-                    let holders = self.holders.get(target);
-                    !holders.is_some_and(|holders| holders.contains(&index))
-                })
+                .filter(|target| !self.held(target).contains(&index))
                 .map(Obstacle::Follows)
                 .next()
         };

@@ -59,6 +59,12 @@ impl Machine {
         self.starts.take()
     }
 
+    /// How often the unit was started, as long as nobody asks for new starts.
+    pub(super) fn starts_of(&self, name: &UnitName) -> usize {
+        let starts = self.starts.borrow();
+        starts.iter().filter(|(started, _)| started == name).count()
+    }
+
     pub(super) fn all(&self) -> BTreeMap<UnitName, Seen> {
         self.units.borrow().clone()
     }

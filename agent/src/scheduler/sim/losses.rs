@@ -197,13 +197,19 @@ pub(super) const LOSSES: [Scenario; 20] = [
       runs b.service on m2
       tag m8 x=y
       cut m1
-      cut m2
       cut m3
       cut m4
       cut m5
       cut m6
       cut m7
+      away m1
+      away m3
+      away m4
+      away m5
+      away m6
       away m7
+      cut m2
+      away m2
       still 120
       mend m7
       mend m6

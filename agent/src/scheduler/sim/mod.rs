@@ -5,6 +5,8 @@
 //! machine holds, its constraints hold; nothing stops while the store is silent. At the end, healed:
 //! everything wanted runs, nothing else does.
 
+mod beyond;
+mod facts;
 mod host;
 mod losses;
 mod node;

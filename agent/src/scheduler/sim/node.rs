@@ -11,9 +11,12 @@ use super::world::clock;
 use crate::journal::Log;
 use crate::scheduler::agent::{Agent, Doors, Pace as AgentPace};
 use crate::scheduler::engine::{Engine, Pace as EnginePace};
+use crate::scheduler::leases::Scale;
 use crate::scheduler::machine::{Machine, MachineId};
 use crate::store::faulty::{Faulty, Link, Random};
 use crate::store::memory::Memory;
+
+const LEASE: Duration = Duration::from_secs(20);
 
 pub(super) struct Node {
     pub(super) id: MachineId,
@@ -24,6 +27,7 @@ pub(super) struct Node {
     pub(super) machine: watch::Sender<Machine>,
     pub(super) tasks: Vec<JoinHandle<()>>,
     beat: Duration,
+    pub(super) scale: Scale,
 }
 
 impl Node {
@@ -37,6 +41,10 @@ impl Node {
             machine: watch::channel(machine).0,
             tasks: Vec::new(),
             beat,
+            scale: Scale {
+                usual: LEASE,
+                ..Scale::default()
+            },
         }
     }
 
@@ -55,7 +63,7 @@ impl Node {
                 machine: self.machine.subscribe(),
             },
             AgentPace {
-                lease_ttl: Duration::from_secs(20),
+                lease_ttl: LEASE,
                 beat: self.beat,
                 ..AgentPace::default()
             },
@@ -66,6 +74,7 @@ impl Node {
             &self.id,
             EnginePace {
                 clock,
+                leases: self.scale,
                 ..EnginePace::default()
             },
             log(self.id.as_str()),

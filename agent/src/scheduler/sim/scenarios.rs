@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::beyond::BEYOND;
 use super::losses::LOSSES;
 use super::{PAUSED, town};
 
@@ -374,6 +375,11 @@ fn units_are_as_their_users_say() {
 #[test]
 fn units_are_where_they_may_be() {
     hold(&PLACES);
+}
+
+#[test]
+fn units_get_what_fleet_had_not() {
+    hold(&BEYOND);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `machine ID KEY=VALUE...` | one more machine with this metadata (`memory`, `cpus`: facts) |
 //! | `submit\|load\|start UNIT : OPTIONS`, `replace UNIT : OPTIONS` | options apart by `;` |
 //! | `policy SECONDS MOVES GAIN` | how the leader moves units by itself |
+//! | `scale SECONDS` | so much of a lease for each machine that comes from now on |
 //! | `stop\|unload\|destroy UNIT`, `move UNIT ID`, `tag ID KEY=VALUE`, `drain\|undrain ID` | |
 //! | `cut\|mend\|power-off\|boot\|restart ID` | the machine's network, power and service; `all` for each |
 //! | `shut-down ID` | in order, as systemd does it; then its power is off |
@@ -16,7 +17,9 @@
 //! | `loaded UNIT on N`, `nowhere UNIT` | given to so many machines and not started; to none |
 //! | `is UNIT STATE` | how far it has come, as users are told |
 //! | `apart A B`, `together A B` | each runs on one machine |
-//! | `away ID`, `there ID` | its lease |
+//! | `away ID`, `there ID`, `lease ID SECONDS` | its lease, and how long it is |
+//! | `ran UNIT N` | it was started so often |
+//! | `soon UNIT on ID` | within a second it is started there, and runs nowhere else |
 //! | `still SECONDS` | what runs runs on where it is, and nothing else begins |
 //! | `explain UNIT ID => TEXT` | why it may not be there |
 
@@ -26,6 +29,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::node::Node;
+use super::world::begin;
 use crate::scheduler::clock;
 use crate::scheduler::glob::Glob;
 use crate::scheduler::keys::{self, Move, Policy, State};
@@ -59,6 +63,7 @@ pub(super) struct Town {
     nodes: BTreeMap<String, Node>,
     /// Machines that have not registered yet: orders wait for them.
     fresh: Vec<MachineId>,
+    scale: Option<Duration>,
 }
 
 pub(super) async fn play(script: &str) {
@@ -67,7 +72,9 @@ pub(super) async fn play(script: &str) {
         random: Random::new(7),
         nodes: BTreeMap::new(),
         fresh: Vec::new(),
+        scale: None,
     };
+    begin();
     for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
         town.step(line).await;
     }
@@ -109,6 +116,10 @@ impl Town {
         }
         match words.as_slice() {
             ["machine", id, about @ ..] => self.add(id, about),
+            ["scale", seconds] => {
+                self.scale = Some(Duration::from_secs(seconds.parse().expect(line)));
+            }
+            ["soon", unit, "on", id] => self.soon(unit, id).await,
             ["cut" | "mend" | "power-off" | "boot" | "restart", id] => self.luck(words[0], id),
             ["shut-down", id] => {
                 let node = &self.nodes[*id];
@@ -117,7 +128,8 @@ impl Town {
             }
             ["still", seconds] => self.still(seconds.parse().expect(line)).await,
             [
-                "runs" | "loaded" | "nowhere" | "is" | "apart" | "together" | "away" | "there",
+                "runs" | "loaded" | "nowhere" | "is" | "apart" | "together" | "away" | "there"
+                | "lease" | "ran",
                 ..,
             ] => {
                 self.until(line, &words).await;
@@ -150,6 +162,9 @@ impl Town {
         }
         let beat = Duration::from_secs(6);
         let mut node = Node::new(&self.memory, &self.random, machine, beat);
+        if let Some(per_machine) = self.scale {
+            node.scale.per_machine = per_machine;
+        }
         node.start();
         self.fresh.push(node.id.clone());
         self.nodes.insert(id.to_string(), node);
@@ -343,6 +358,15 @@ impl Town {
             }
             ["away", id] => !self.is_live(&self.nodes[*id].id),
             ["there", id] => self.is_live(&self.nodes[*id].id),
+            ["lease", id, seconds] => {
+                let ttl = self.memory.ttl(&keys::machine(&self.nodes[*id].id));
+                ttl == Some(Duration::from_secs(seconds.parse().expect("seconds")))
+            }
+            ["ran", unit, count] => {
+                let started = |node: &Node| node.host.starts_of(&name(unit));
+                let starts: usize = self.nodes.values().map(started).sum();
+                starts.to_string() == *count
+            }
             _ => panic!("this is no line of a script: {words:?}"),
         }
     }
@@ -353,6 +377,19 @@ impl Town {
             assert!(
                 Instant::now() < end,
                 "not so after {LIMIT:?}: {line}\n{}",
+                self.shown()
+            );
+            tokio::time::sleep(LOOK).await;
+            self.look().await;
+        }
+    }
+
+    async fn soon(&self, unit: &str, id: &str) {
+        let end = Instant::now() + Duration::from_secs(1);
+        while self.running_on(unit) != [id] {
+            assert!(
+                Instant::now() < end,
+                "{unit} is not on {id} after a second:\n{}",
                 self.shown()
             );
             tokio::time::sleep(LOOK).await;

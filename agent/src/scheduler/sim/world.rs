@@ -47,6 +47,10 @@ thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+pub(super) fn begin() {
+    START.set(Some(Instant::now()));
+}
+
 pub(super) fn clock() -> u64 {
     let start = START.get().unwrap_or_else(Instant::now);
     BEGIN + (Instant::now() - start).as_millis() as u64
@@ -96,7 +100,7 @@ impl World {
     }
 
     pub(super) async fn live(mut self) {
-        START.set(Some(Instant::now()));
+        begin();
         for index in 0..self.nodes.len() {
             self.nodes[index].start();
         }
