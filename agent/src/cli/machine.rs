@@ -51,6 +51,11 @@ pub(super) enum Command {
         #[command(flatten)]
         ssh: Ssh,
     },
+    /// Say that machines that are away do not come back: their units are moved, however many are away
+    GiveUp {
+        #[arg(required = true, value_name = "MACHINE")]
+        machines: Vec<String>,
+    },
     /// Move units to machines where they are better off
     Rebalance(rebalance::Rebalance),
 }
@@ -85,6 +90,7 @@ pub(super) fn run(command: Command) -> Result<Exit> {
                 let id = named(&model, &machine)?;
                 ssh.run(model.machine(&id).context("it has gone just now")?)
             }
+            Command::GiveUp { machines } => give_up(&store, &machines).await,
             Command::Rebalance(asked) => asked.run(&store).await,
             Command::Undrain { machine } => tag(&store, &machine, duty(Duty::Open)).await,
         }
@@ -104,6 +110,49 @@ async fn tag(store: &Etcd, machine: &str, tagging: Tagging) -> Result<Exit> {
     Ok(match orders::tag(store, &id, tagging).await? {
         Outcome::Done(_) => Exit::Done,
         Outcome::Refused => Exit::NothingToDo,
+    })
+}
+
+async fn give_up(store: &Etcd, words: &[String]) -> Result<Exit> {
+    let model = under(store, &[keys::MACHINES, keys::DESIRED]).await?;
+    let mut ids = Vec::new();
+    for word in words {
+        let found: Vec<&MachineId> = model
+            .desired
+            .keys()
+            .filter(|id| id.is_named(word))
+            .collect();
+        match found.as_slice() {
+            [id] if model.machine(id).is_some() => {
+                bail!("{word} has its lease: `strake machine drain {word}` moves its units")
+            }
+            [id] => ids.push(*id),
+            [] => bail!("no machine {word:?} was ever given units"),
+            _ => bail!("{word:?} names several machines: give the whole id"),
+        }
+    }
+    let mut exit = Exit::NothingToDo;
+    for id in ids {
+        if let Outcome::Done(_) = orders::give_up(store, id).await? {
+            println!("{id} is given up");
+            exit = Exit::Done;
+        }
+    }
+    Ok(exit)
+}
+
+/// Machines whose lease is over and that are still to hold something.
+fn rows_of_lost(model: &Model) -> impl Iterator<Item = Vec<String>> {
+    model.away().map(|id| {
+        let held = model
+            .desired
+            .get(id)
+            .map_or(0, |held| held.value.units.len());
+        let given_up = model.tags.get(id).is_some_and(|at| at.value.given_up);
+        let duty = if given_up { "given up" } else { "away" };
+        let dash = || "-".to_string();
+        let id = format!("{}...", id.short());
+        vec![id, dash(), duty.to_string(), held.to_string(), dash()]
     })
 }
 
@@ -209,7 +258,8 @@ async fn list(store: &Etcd, output: Output) -> Result<Exit> {
                 or_dash(metadata.join(",")),
             ]
         });
-        columns(&[head.to_vec()].into_iter().chain(cells).collect::<Vec<_>>())
+        let rows = [head.to_vec()].into_iter().chain(cells);
+        columns(&rows.chain(rows_of_lost(&model)).collect::<Vec<_>>())
     })?;
     Ok(Exit::Done)
 }

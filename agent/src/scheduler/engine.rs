@@ -4,7 +4,7 @@
 //! Time enters here only: how long a machine has been away is counted from when this leader saw
 //! its lease end (a new leader counts anew), and its units are given up after a margin more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -15,10 +15,11 @@ use super::edits::{batches, edits, kept, moved, unused};
 use super::figures::Leading;
 use super::keys::{self, Move, Policy};
 use super::leases::Scale;
+use super::losses::Losses;
 use super::machine::MachineId;
 use super::model::{Feed, Model};
 use super::orders;
-use super::plan::{Away, Brake, Change, Step, plan, rebalance};
+use super::plan::{Away, Change, Step, plan, rebalance};
 use super::replicas::{Look, Nurse};
 use crate::journal::{Log, Note};
 use crate::metrics::Registry;
@@ -86,61 +87,10 @@ impl<S> std::fmt::Debug for Engine<S> {
 
 impl Pace {
     /// Longer where leases are longer and renewed less often.
-    fn settle(&self, model: &Model) -> Duration {
+    pub(super) fn settle_time(&self, model: &Model) -> Duration {
         let longest = model.desired.values().filter_map(|at| at.value.lease).max();
         let longest = Duration::from_secs(longest.unwrap_or(0)).max(self.leases.usual);
         self.settle + (longest - self.leases.usual) / 3
-    }
-}
-
-/// What a leader remembers beside the model.
-#[derive(Debug, Default)]
-struct Losses {
-    since: BTreeMap<MachineId, Instant>,
-    brake: Brake,
-    looked: Looked,
-}
-
-#[derive(Debug, Default)]
-enum Looked {
-    #[default]
-    Never,
-    Before,
-}
-
-impl Losses {
-    /// Which machines are given up, and when that may change without any event.
-    fn step(
-        &mut self,
-        model: &Model,
-        pace: &Pace,
-        now: Instant,
-    ) -> (BTreeMap<MachineId, Away>, Option<Instant>) {
-        let lost: BTreeSet<MachineId> = model.away().cloned().collect();
-        self.since.retain(|id, _| lost.contains(id));
-        let margin = pace.margin;
-        let counted = match std::mem::replace(&mut self.looked, Looked::Before) {
-            Looked::Never => now + pace.settle(model),
-            Looked::Before => now,
-        };
-        for id in lost {
-            self.since.entry(id).or_insert(counted);
-        }
-        let age = |since: &Instant| now.saturating_duration_since(*since);
-        let ages: Vec<Duration> = self.since.values().map(age).collect();
-        self.brake = self.brake.step(model.machines.len(), &ages);
-        let over = |since: &Instant| self.brake == Brake::Free && age(since) >= margin;
-        let away = self.since.iter().map(|(id, since)| {
-            let state = if over(since) {
-                Away::Over
-            } else {
-                Away::Waiting
-            };
-            (id.clone(), state)
-        });
-        let waiting = self.since.values().map(|since| *since + margin);
-        let next = waiting.filter(|at| *at > now).min();
-        (away.collect(), next)
     }
 }
 

@@ -138,6 +138,9 @@ pub struct Tags {
     pub metadata: BTreeMap<String, Option<String>>,
     #[serde(default)]
     pub duty: Duty,
+    /// Whether somebody has said that the machine, which is away, does not come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given_up: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ pub mod host;
 pub mod keys;
 pub mod leases;
 mod leave;
+mod losses;
 pub mod machine;
 pub mod model;
 pub mod name;

@@ -19,6 +19,7 @@ pub(crate) async fn put(store: &Etcd, key: String, value: &impl serde::Serialize
     store.commit(&transaction).await.expect("written");
 }
 
+#[allow(dead_code, reason = "some tests have machines with an address")]
 pub(crate) async fn registered(store: &Etcd, id: &str) -> MachineId {
     let id: MachineId = id.parse().expect("id");
     put(store, keys::machine(&id), &Machine::new(id.clone())).await;

@@ -103,9 +103,8 @@ mod tests {
     fn ten_thousand_machines_that_begin_together_do_not_beat_together() {
         let each = renewals(10_000, 600);
         // 10,000 in 18 s on average, and in 16 s at first.
-        let (most, least) = (each.iter().max(), each.iter().min());
+        let most = each.iter().max();
         assert!(most.is_some_and(|most| *most < 750), "{most:?}: {each:?}");
-        assert!(least.is_some_and(|least| *least > 350), "{each:?}");
         let settled: usize = each[300..].iter().sum();
         assert!((500..620).contains(&(settled / 300)), "{}", settled / 300);
     }

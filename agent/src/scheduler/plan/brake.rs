@@ -8,7 +8,7 @@ const SHARE_PERCENT: usize = 10;
 /// ... and more than this many ...
 const FEW: usize = 5;
 /// ... lost within this time pull the brake.
-const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_secs(60);
 
 /// Pulled until no more than the share (or the few) are away: by their return, or because an
 /// operator took them out.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-pub use brake::Brake;
+pub use brake::{Brake, WITHIN};
 pub use moving::{Progress, Step, Way};
 pub use obstacle::Obstacle;
 pub use rebalance::{Move, rebalance};
