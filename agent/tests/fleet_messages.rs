@@ -127,9 +127,9 @@ async fn every_message_has_the_fields_that_the_description_names() {
             assert_eq!(status, 201);
             let mut machine = Machine::new(format!("{number:032x}").parse().expect("id"));
             machine.address = "10.0.0.2".to_string();
-            obedient::put(store, keys::machine(&machine.id), &machine).await;
             let drained = json!({"duty": "draining"});
             obedient::put(store, keys::tags(&machine.id), &drained).await;
+            obedient::put(store, keys::machine(&machine.id), &machine).await;
         }
         for number in 0..101 {
             until_launched(client, &format!("/fleet/v1/units/u{number:03}.service")).await;

@@ -188,9 +188,11 @@ pub(super) const LOSSES: [Scenario; 20] = [
       machine m4
       machine m5
       machine m6
-      machine m7
       machine m8
       start g.service : Global=yes
+      runs g.service on 7
+      still 30
+      machine m7
       runs g.service on 8
       start b.service : MachineMetadata=x=y
       tag m7 x=y
