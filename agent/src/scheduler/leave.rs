@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -14,9 +15,10 @@ use crate::systemd::bus::Bus;
 
 /// Between two looks at what is still here.
 const LOOK: Duration = Duration::from_millis(200);
-/// A store that does not answer for this long is not waited for, and neither is a leader that takes
-/// nothing more away: what is left fits nowhere else.
-const SILENCE: Duration = Duration::from_secs(3);
+/// A store that does not answer for this long is not waited for. Machines that go down are busy.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Neither is a leader that knows of it and takes nothing more away: what is left fits nowhere else.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Units may take long to stop; systemd ends the service 90 s after it asked for it.
 const LIMIT: Duration = Duration::from_secs(75);
 
@@ -48,13 +50,15 @@ pub(super) async fn leave<S: Store>(store: &S, told: &watch::Sender<Machine>) {
     told.send_modify(|machine| machine.duty = Duty::Draining);
     let id = told.borrow().id.clone();
     let begin = Instant::now();
-    let (mut generation, mut changed) = (None, begin);
+    let (mut last, mut changed) = (None, begin);
     while let Ok(Ok(held)) = timeout(SILENCE, Held::read(store, &id)).await {
-        if generation != Some(held.desired.generation) {
-            (generation, changed) = (Some(held.desired.generation), Instant::now());
+        let news = Some((held.duty, held.desired.generation));
+        if last != news {
+            (last, changed) = (news, Instant::now());
         }
-        let is_over = held.is_free() || changed.elapsed() >= SILENCE;
-        if begin.elapsed() >= LIMIT || (held.is_at_rest() && is_over) {
+        let is_known = held.duty == Duty::Draining;
+        let is_over = held.is_free() || changed.elapsed() >= SETTLED;
+        if begin.elapsed() >= LIMIT || (is_known && held.is_at_rest() && is_over) {
             break;
         }
         tokio::time::sleep(LOOK).await;
@@ -62,20 +66,19 @@ pub(super) async fn leave<S: Store>(store: &S, told: &watch::Sender<Machine>) {
 }
 
 struct Held {
+    /// As the cluster knows it.
+    duty: Duty,
     desired: Desired,
     observed: Observed,
 }
 
 impl Held {
     async fn read<S: Store>(store: &S, id: &MachineId) -> Result<Held, Error> {
-        // What cannot be read holds nothing that could be waited for.
-        let desired = store.read(&keys::desired(id)).await?;
-        let observed = store.read(&keys::observed(id)).await?;
-        let desired = desired.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-        let observed = observed.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+        let machine: Option<Machine> = value(store, &keys::machine(id)).await?;
         Ok(Held {
-            desired: desired.unwrap_or_default(),
-            observed: observed.unwrap_or_default(),
+            duty: machine.map(|machine| machine.duty).unwrap_or_default(),
+            desired: value(store, &keys::desired(id)).await?.unwrap_or_default(),
+            observed: value(store, &keys::observed(id)).await?.unwrap_or_default(),
         })
     }
 
@@ -89,4 +92,10 @@ impl Held {
     fn is_at_rest(&self) -> bool {
         self.observed.generation >= self.desired.generation
     }
+}
+
+/// What cannot be understood holds nothing that could be waited for.
+async fn value<S: Store, T: DeserializeOwned>(store: &S, key: &str) -> Result<Option<T>, Error> {
+    let entry = store.read(key).await?;
+    Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
 }

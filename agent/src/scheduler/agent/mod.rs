@@ -218,7 +218,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                         self.take_event(event);
                     }
                 }
-                changed = changes.changed() => changed?,
+                // Before what systemd says, which is a lot while the machine goes down.
                 changed = self.machine.changed() => {
                     changed?;
                     // A stray write of our own may come between, hardly twice.
@@ -226,6 +226,7 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
                         self.register(&key).await?;
                     }
                 }
+                changed = changes.changed() => changed?,
                 () = tokio::time::sleep_until(next) => {}
             }
             if Instant::now() < beat {
