@@ -18,8 +18,9 @@ use world::World;
 
 use crate::seeds;
 
-/// In every run of the tests; `cargo lab test --full` has more.
-const SEEDS: u64 = 100;
+/// In every run of the tests: as many as take a minute on two processors. `cargo lab test --full`
+/// sets `STRAKE_SEEDS` to 2,000.
+const SEEDS: u64 = 300;
 
 fn run(seed: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
