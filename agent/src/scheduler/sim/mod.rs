@@ -35,7 +35,7 @@ fn run(seed: u64) {
 const PAUSED: bool = true;
 
 /// Seeds that once failed.
-const REGRESSIONS: [u64; 3] = [19, 89, 333];
+const REGRESSIONS: [u64; 8] = [19, 89, 333, 616, 835, 1469, 1931, 1963];
 
 #[test]
 fn the_invariants_hold_through_every_fault() {

@@ -23,7 +23,7 @@ pub(super) struct Node {
     pub(super) agent_way: Faulty,
     pub(super) engine_way: Faulty,
     pub(super) host: Host,
-    disk: Disk,
+    pub(super) disk: Disk,
     pub(super) machine: watch::Sender<Machine>,
     pub(super) tasks: Vec<JoinHandle<()>>,
     beat: Duration,

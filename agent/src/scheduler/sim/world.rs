@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::node::Node;
+use crate::scheduler::agent::Cache as _;
 use crate::scheduler::keys::{self, Done, Move, Seen, State, Unit};
 use crate::scheduler::machine::{Machine, MachineId};
 use crate::scheduler::model::Feed;
@@ -343,7 +344,14 @@ impl World {
         let stops = |seen: Option<&Seen>| {
             seen.is_none_or(|seen| !seen.active.is_up() && seen.active != Active::Activating)
         };
+        // What it was told before the silence it may do in it, and does late when its requests hang.
+        let told = node.disk.load().unwrap_or_default();
+        let is_wanted = |(name, seen): &(&UnitName, &Seen)| {
+            let wanted = told.units.get(*name);
+            wanted.is_some_and(|unit| unit.state == State::Launched && unit.digest == seen.digest)
+        };
         let up = before.iter().filter(|(_, seen)| seen.active.is_up());
+        let up = up.filter(is_wanted);
         for (name, seen) in up.filter(|(name, _)| !name.as_str().starts_with('f')) {
             assert!(
                 !stops(now.get(name)) || node.tasks.is_empty(),
