@@ -3,7 +3,7 @@
 mod fleet_client;
 mod real_etcd;
 
-use fleet_client::Client;
+use fleet_client::{Client, with_api};
 use serde_json::{Value, json};
 use strake_agent::fleet;
 use strake_agent::scheduler::keys::{self, Desired, Observed};
@@ -33,26 +33,6 @@ fn order(state: &str, pairs: &[(&str, &str, &str)]) -> Option<Value> {
 }
 
 const SLEEP: (&str, &str, &str) = ("Service", "ExecStart", "/bin/sleep 9");
-
-async fn with_api(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {
-    let Some(server) = real_etcd::Server::start().await else {
-        return;
-    };
-    let dir = tempfile::tempdir().expect("temp dir");
-    let socket = dir.path().join("fleet.sock");
-    let store = server.store().await;
-    let listener = fleet::bind(&socket, None).expect("a socket");
-    let client = Client { socket: &socket };
-    let tasks = tokio::task::LocalSet::new();
-    tasks
-        .run_until(async {
-            tokio::select! {
-                never = fleet::serve(listener, fleet::Api::new(store.clone())) => never,
-                () = test(&client, &store) => {}
-            }
-        })
-        .await;
-}
 
 #[tokio::test]
 async fn units_are_made_changed_and_destroyed_with_fleets_codes() {

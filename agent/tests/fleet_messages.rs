@@ -5,9 +5,8 @@ mod fleet_client;
 mod obedient;
 mod real_etcd;
 
-use fleet_client::Client;
+use fleet_client::{Client, with_api};
 use serde_json::{Value, json};
-use strake_agent::fleet;
 use strake_agent::scheduler::engine::{Engine, Pace};
 use strake_agent::scheduler::keys;
 use strake_agent::scheduler::machine::Machine;
@@ -15,26 +14,6 @@ use strake_agent::store::Store as _;
 use strake_agent::store::etcd::Etcd;
 
 const ID: &str = "0123456789abcdef0123456789abcdef";
-
-async fn with_api(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {
-    let Some(server) = real_etcd::Server::start().await else {
-        return;
-    };
-    let dir = tempfile::tempdir().expect("temp dir");
-    let socket = dir.path().join("fleet.sock");
-    let store = server.store().await;
-    let listener = fleet::bind(&socket, None).expect("a socket");
-    let client = Client { socket: &socket };
-    let tasks = tokio::task::LocalSet::new();
-    tasks
-        .run_until(async {
-            tokio::select! {
-                never = fleet::serve(listener, fleet::Api::new(store.clone())) => never,
-                () = test(&client, &store) => {}
-            }
-        })
-        .await;
-}
 
 /// A machine with metadata that does what it is told, and the engine that tells it.
 async fn with_cluster(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nix::sys::signal::Signal;
-use overlay_net::{Net, Node, all_know_all, answers, expected, lease_of, until, vxlan};
+use overlay_net::{Net, Node, all_know_all, answers, containers, expected, lease_of, until, vxlan};
 use serde_json::json;
 
 #[tokio::test]
@@ -16,16 +16,9 @@ async fn machines_join_and_their_containers_reach_each_other() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let leases = net.joined(&nodes).await;
+    let (nodes, leases) = net.running(3).await;
     all_know_all(&nodes, &leases).await;
-    let sockets: Vec<_> = nodes
-        .iter()
-        .zip(&leases)
-        .map(|(node, lease)| node.container(lease))
-        .collect();
+    let sockets = containers(&nodes, &leases);
     until("containers reach each other", &nodes, async || {
         answers(&sockets[0], &sockets[1])?;
         answers(&sockets[1], &sockets[2])?;
@@ -64,23 +57,14 @@ async fn a_restart_keeps_subnet_address_and_lease_object_and_mends_what_changed_
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &leases).await;
+    let (mut nodes, leases) = net.running(3).await;
+    all_know_all(&nodes, &leases).await;
     let entries = net.leases().await;
 
     // While its service is down, a peer goes, and somebody spoils an entry of the other.
     nodes[0].kill();
     nodes[2].kill();
-    let gone = entries
-        .iter()
-        .find(|entry| lease_of(entry).is_some_and(|lease| lease.subnets == leases[2].subnets));
-    let term = gone.and_then(|entry| entry.lease).expect("a lease object");
-    let store = net.etcd.store().await;
-    strake_agent::store::Store::revoke(&store, term)
-        .await
-        .expect("revoked");
+    net.end(&leases[2]).await;
     let own = leases[1].subnets.v4.expect("IPv4").address();
     nodes[0].must(&format!(
         "neigh replace {own} lladdr 02:00:00:00:00:99 dev flannel.1 nud permanent"
@@ -123,15 +107,9 @@ async fn a_store_that_does_not_answer_changes_nothing_and_is_followed_again() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &leases).await;
-    let sockets: Vec<_> = nodes
-        .iter()
-        .zip(&leases)
-        .map(|(node, lease)| node.container(lease))
-        .collect();
+    let (mut nodes, leases) = net.running(2).await;
+    all_know_all(&nodes, &leases).await;
+    let sockets = containers(&nodes, &leases);
 
     net.etcd.signal(Signal::SIGSTOP);
     // Begun anew without a store, the machine has its subnet and its peers all the same.
@@ -172,10 +150,8 @@ async fn a_peer_that_comes_back_with_another_address_is_found_there() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let before = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &before).await;
+    let (mut nodes, before) = net.running(2).await;
+    all_know_all(&nodes, &before).await;
 
     nodes[1].kill();
     nodes[1].must("address flush dev eth0");
@@ -220,15 +196,15 @@ async fn a_machine_that_is_gone_is_forgotten_when_its_lease_runs_out() {
     let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
     nodes[1].ttl = 5;
     nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &leases).await;
+    let leases = net.joined(&nodes).await;
+    all_know_all(&nodes, &leases).await;
     nodes[1].kill();
     all_know_all(&[&nodes[0]], &leases[..1]).await;
     // Its subnet is kept for it while nobody else wants it.
     nodes[1].start();
-    let again = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let again = net.joined(&nodes).await;
     assert_eq!(again, leases);
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &again).await;
+    all_know_all(&nodes, &again).await;
 }
 
 #[tokio::test]
@@ -276,10 +252,7 @@ async fn what_cannot_be_served_is_told_and_harms_no_peer() {
         );
         put(&format!("10.5.{nth}.0-24"), &value).await;
     }
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let mut leases = net.joined(&nodes).await;
+    let (nodes, mut leases) = net.running(2).await;
     let flannels = net.leases().await;
     let flannels = flannels.iter().filter_map(lease_of);
     let served = ["10.5.202.0-24", "10.5.204.0-24", "10.5.205.0-24"];
@@ -310,10 +283,7 @@ async fn fifty_machines_join_at_once() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=50).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let leases = net.joined(&nodes).await;
+    let (nodes, leases) = net.running(50).await;
     let subnets: BTreeSet<_> = leases.iter().map(|lease| lease.subnets).collect();
     assert_eq!(subnets.len(), 50);
     all_know_all(&nodes, &leases).await;

@@ -5,14 +5,10 @@ mod overlay_net;
 mod real_etcd;
 
 use std::fs;
-use std::net::{IpAddr, UdpSocket};
-use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::net::UdpSocket;
 use std::process::Command;
-use std::time::Duration;
 
-use nix::sched::{CloneFlags, setns};
-use overlay_net::{Net, Node, answers, has_nft, must, until, vxlan};
+use overlay_net::{Net, Node, answers, has_nft, must, socket, until, vxlan};
 use serde_json::{Value, json};
 use strake_agent::overlay::cidr::Cidr;
 
@@ -76,20 +72,6 @@ impl Drop for Container {
             .args(["netns", "del", &self.name])
             .status();
     }
-}
-
-/// A socket stays in the namespace of the thread that made it.
-fn socket(namespace: &str, address: IpAddr) -> UdpSocket {
-    let path = Path::new("/run/netns").join(namespace);
-    let made = std::thread::spawn(move || {
-        let namespace = fs::File::open(path).expect("a namespace");
-        setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).expect("entered");
-        UdpSocket::bind((address, 0)).expect("a socket")
-    });
-    let socket = made.join().expect("a socket");
-    let limit = Some(Duration::from_millis(300));
-    socket.set_read_timeout(limit).expect("a limit");
-    socket
 }
 
 /// Neither hears the other, though each would answer.

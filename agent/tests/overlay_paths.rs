@@ -1,13 +1,12 @@
-//! The ways of packets through the overlay: without a tunnel, in both families, out of the network,
+//! The ways of packets through the overlay: without a tunnel, out of the network,
 //! and what `strake overlay check` says of ways that are blocked.
 
 mod overlay_net;
 mod real_etcd;
 
-use std::fs;
 use std::net::{IpAddr, UdpSocket};
 
-use overlay_net::{Net, Node, all_know_all, answers, has_nft, lease_of, until, vxlan};
+use overlay_net::{Net, Node, all_know_all, answers, containers, has_nft, seen_from, until, vxlan};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -16,9 +15,7 @@ async fn machines_on_one_link_need_no_tunnel() {
     let Some(net) = Net::new(config).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let (mut nodes, leases) = net.running(3).await;
     let wanted = |own: usize, there: &[usize]| {
         let others = there.iter().filter(|other| **other != own);
         let mut lines: Vec<String> = others
@@ -40,20 +37,12 @@ async fn machines_on_one_link_need_no_tunnel() {
         })
         .await;
     }
-    let sockets = [0, 1].map(|index| nodes[index].container(&leases[index]));
+    let sockets = containers(&nodes, &leases);
     answers(&sockets[0], &sockets[1]).expect("an answer");
     // Gone while nobody looked.
     nodes[0].kill();
     nodes[2].kill();
-    let store = net.etcd.store().await;
-    let entries = net.leases().await;
-    let gone = entries
-        .iter()
-        .find(|entry| lease_of(entry).is_some_and(|lease| lease.subnets == leases[2].subnets));
-    let term = gone.and_then(|entry| entry.lease).expect("a lease object");
-    strake_agent::store::Store::revoke(&store, term)
-        .await
-        .expect("revoked");
+    net.end(&leases[2]).await;
     nodes[0].start();
     until("the stale route goes", &[&nodes[0]], async || {
         let has = nodes[0].routes("-4");
@@ -69,52 +58,6 @@ fn nodes_address(index: usize) -> String {
 }
 
 #[tokio::test]
-async fn both_families_have_a_tunnel_of_their_own() {
-    let config = json!({
-        "EnableIPv6": true,
-        "Network": "10.5.0.0/16",
-        "IPv6Network": "fd00:5::/48",
-        "Backend": {"Type": "vxlan"},
-    });
-    let Some(net) = Net::new(config).await else {
-        return;
-    };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    all_know_all(&nodes, &leases).await;
-    let v6 = |index: usize| leases[index].subnets.v6.expect("IPv6");
-    let four = [0, 1].map(|index: usize| nodes[index].container(&leases[index]));
-    let six = [0, 1].map(|index| nodes[index].container_in(v6(index)));
-    until("containers reach each other in both", &nodes, async || {
-        answers(&four[0], &four[1])?;
-        answers(&six[0], &six[1])
-    })
-    .await;
-    let (other, first) = (v6(1), v6(1).address());
-    let routes = nodes[0].routes("-6");
-    let wanted = format!("{other} via {first} dev flannel-v6.1");
-    assert!(
-        routes.len() == 1 && routes[0].starts_with(&wanted),
-        "{routes:?}"
-    );
-    let env = fs::read_to_string(nodes[0].path("run/flannel/subnet.env")).expect("subnet.env");
-    assert!(env.contains("FLANNEL_MTU=1430\n"), "{env}");
-    let status = nodes[0].status();
-    assert_eq!(status["problems"], json!({}), "{status}");
-}
-
-/// Who a packet from there seems to come from.
-fn seen_from(from: &UdpSocket, at: &UdpSocket) -> Result<IpAddr, String> {
-    let error = |error: std::io::Error| error.to_string();
-    let address = at.local_addr().map_err(error)?;
-    from.send_to(b"who am I", address).map_err(error)?;
-    let (_, seen) = at.recv_from(&mut [0; 64]).map_err(error)?;
-    Ok(seen.ip())
-}
-
-#[tokio::test]
 async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
     if !has_nft() {
         eprintln!("SKIPPED: no nft on this host");
@@ -123,10 +66,7 @@ async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let leases = net.joined(&nodes).await;
+    let (nodes, leases) = net.running(2).await;
     all_know_all(&nodes, &leases).await;
     let [one, two] = [0, 1].map(|index| nodes[index].container(&leases[index]));
     let outside = UdpSocket::bind((overlay_net::SWITCH, 0)).expect("a socket");
@@ -153,11 +93,11 @@ async fn what_leaves_the_network_is_masqueraded_and_what_stays_is_not() {
     assert!(rules.contains("table inet somebodys"), "{rules}");
     assert_eq!(rules.matches("strake_overlay").count(), 1, "{rules}");
     // Nobody changes anything now: the table stays the one that it is.
-    compared(nodes[0], 1).await;
+    compared(&nodes[0], 1).await;
     let table = || nodes[0].exec("nft", "-a list table inet strake_overlay");
     let before = table();
     assert!(before.contains("# handle"), "{before}");
-    compared(nodes[0], 2).await;
+    compared(&nodes[0], 2).await;
     assert_eq!(table(), before);
 }
 
@@ -196,9 +136,7 @@ async fn a_check_names_what_is_wrong_with_the_way_to_a_peer() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
+    let (mut nodes, leases) = net.running(3).await;
     let all: Vec<&Node> = nodes.iter().collect();
     all_know_all(&all, &leases).await;
     let second = nodes[0].status()["peers"][0]["public_addresses"][0] == "192.168.77.2";

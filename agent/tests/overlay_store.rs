@@ -4,14 +4,14 @@
 mod overlay_net;
 mod real_etcd;
 
-use overlay_net::{Net, Node, all_know_all, answers, lease_of, must, until, vxlan};
+use overlay_net::{Net, Node, all_know_all, answers, containers, must, until, vxlan};
 use strake_agent::overlay::lease::Lease;
 use strake_agent::store::Store;
 
 const ON: &str = "following the store on from revision";
 const ANEW: &str = "reading all leases again";
 
-async fn well(nodes: &[&Node]) {
+async fn well(nodes: &[Node]) {
     until("all is well again", nodes, async || {
         let status = nodes[0].status();
         let problems = status["problems"].as_object();
@@ -23,7 +23,7 @@ async fn well(nodes: &[&Node]) {
 
 /// Between the first machine and everybody, the store also. An outage of before is over.
 async fn cut(node: &Node) {
-    well(&[node]).await;
+    well(std::slice::from_ref(node)).await;
     must("link set p1 down");
     until("the outage is told", &[node], async || {
         let status = node.status();
@@ -35,16 +35,8 @@ async fn cut(node: &Node) {
 
 /// Ends the lease of a machine that is gone; the revision afterwards.
 async fn end(net: &Net, lease: &Lease) -> i64 {
-    let entries = net.leases().await;
-    let of = |entry: &&strake_agent::store::Entry| {
-        lease_of(entry).is_some_and(|one| one.subnets == lease.subnets)
-    };
-    let term = entries.iter().find(of).and_then(|entry| entry.lease);
+    net.end(lease).await;
     let store = net.etcd.store().await;
-    store
-        .revoke(term.expect("a lease object"))
-        .await
-        .expect("revoked");
     let list = store.list(overlay_net::SUBNETS, None, None).await;
     list.expect("an answer").revision
 }
@@ -58,10 +50,8 @@ async fn an_outage_is_caught_up_with_also_after_a_compaction() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=4).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let leases = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &leases).await;
+    let (mut nodes, leases) = net.running(4).await;
+    all_know_all(&nodes, &leases).await;
     nodes[2].kill();
     nodes[3].kill();
 
@@ -69,7 +59,7 @@ async fn an_outage_is_caught_up_with_also_after_a_compaction() {
     cut(&nodes[0]).await;
     end(&net, &leases[3]).await;
     must("link set p1 up");
-    let one = &nodes[..1].iter().collect::<Vec<_>>();
+    let one = &nodes[..1];
     all_know_all(one, &leases[..3]).await;
     assert!(count(&nodes[0], ON) > 0, "{}", nodes[0].log());
     assert_eq!(count(&nodes[0], ANEW), 0, "{}", nodes[0].log());
@@ -92,16 +82,9 @@ async fn an_uplink_that_vanishes_is_told_and_the_others_go_on() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=3).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let leases = net.joined(&nodes).await;
+    let (nodes, leases) = net.running(3).await;
     all_know_all(&nodes, &leases).await;
-    let sockets: Vec<_> = nodes
-        .iter()
-        .zip(&leases)
-        .map(|(node, lease)| node.container(lease))
-        .collect();
+    let sockets = containers(&nodes, &leases);
     must("link del p1");
     until("the missing uplink is told", &nodes, async || {
         let told = nodes[0].status()["problems"]["uplink"].to_string();
@@ -111,7 +94,7 @@ async fn an_uplink_that_vanishes_is_told_and_the_others_go_on() {
     .await;
     answers(&sockets[1], &sockets[2]).expect("an answer between the others");
     all_know_all(&nodes[1..], &leases).await;
-    net.plug(nodes[0]);
+    net.plug(&nodes[0]);
     all_know_all(&nodes, &leases).await;
     until("containers reach each other", &nodes, async || {
         answers(&sockets[0], &sockets[1])

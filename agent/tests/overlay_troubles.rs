@@ -6,7 +6,9 @@ mod real_etcd;
 
 use std::fs;
 
-use overlay_net::{Net, Node, SUBNETS, all_know_all, answers, expected, lease_of, until, vxlan};
+use overlay_net::{
+    Net, Node, SUBNETS, all_know_all, answers, containers, expected, lease_of, until, vxlan,
+};
 use serde_json::{Value, json};
 use strake_agent::overlay::lease::Lease;
 use strake_agent::store::{Store, Transaction, Write};
@@ -68,10 +70,8 @@ async fn a_machine_whose_subnet_was_taken_while_it_was_away_moves_with_all_its_f
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let before = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &before).await;
+    let (mut nodes, before) = net.running(2).await;
+    all_know_all(&nodes, &before).await;
     nodes[0].kill();
     let old = before[0].subnets;
     let key = format!("{SUBNETS}{}", old.to_key());
@@ -115,12 +115,9 @@ async fn a_config_that_is_spoilt_or_removed_is_told_and_changes_nothing() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let nodes: Vec<&Node> = nodes.iter().collect();
-    let leases = net.joined(&nodes).await;
+    let (nodes, leases) = net.running(2).await;
     all_know_all(&nodes, &leases).await;
-    let sockets = [0, 1].map(|index: usize| nodes[index].container(&leases[index]));
+    let sockets = containers(&nodes, &leases);
     let spoilt: [(&str, &[&str]); 4] = [
         (
             "{",
@@ -138,15 +135,15 @@ async fn a_config_that_is_spoilt_or_removed_is_told_and_changes_nothing() {
     ];
     for (text, expected) in spoilt {
         put(&net, CONFIG, text).await;
-        told(nodes[0], "config", expected).await;
+        told(&nodes[0], "config", expected).await;
         answers(&sockets[0], &sockets[1]).expect("an answer");
     }
     delete(&net, CONFIG).await;
-    told(nodes[0], "config", &["was removed"]).await;
+    told(&nodes[0], "config", &["was removed"]).await;
     answers(&sockets[0], &sockets[1]).expect("an answer");
     all_know_all(&nodes, &leases).await;
     put(&net, CONFIG, &vxlan().to_string()).await;
-    well(nodes[0]).await;
+    well(&nodes[0]).await;
     assert_eq!(net.joined(&nodes).await, leases);
 }
 
@@ -184,10 +181,8 @@ async fn a_machine_installed_anew_ends_what_the_one_before_it_leased() {
     let Some(net) = Net::new(vxlan()).await else {
         return;
     };
-    let mut nodes: Vec<Node> = (1..=2).map(|number| net.node(number)).collect();
-    nodes.iter_mut().for_each(Node::start);
-    let before = net.joined(&nodes.iter().collect::<Vec<_>>()).await;
-    all_know_all(&nodes.iter().collect::<Vec<_>>(), &before).await;
+    let (mut nodes, before) = net.running(2).await;
+    all_know_all(&nodes, &before).await;
     nodes[0].kill();
     fs::remove_dir_all(nodes[0].path("state")).expect("removed");
     let id = format!("{:032x}", 0xabc);

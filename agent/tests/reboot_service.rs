@@ -102,9 +102,17 @@ async fn a_closed_window_is_waited_for_without_the_lock_and_a_person_goes_over_i
         let told = service.until_doing("waits for its window").await;
         assert!(told.window_opens.is_some());
         assert_eq!(holders(&store).await, [""; 0]);
+        let tells = |line: &str| service.figures.text().lines().any(|one| one == line);
+        let has_none = |name: &str| tells(&format!("strake_reboot_{name}_timestamp_seconds 0"));
+        assert!(tells("strake_reboot_step{step=\"window\"} 1"));
+        assert!(tells("strake_reboot_holds_lock 0"));
+        assert!(!has_none("wanted_since") && !has_none("window_opens"));
         service.order(now(false)).await;
         until("it reboots", async || a.reboots() == 1).await;
         assert_eq!(holders(&store).await, ["a"]);
+        assert!(tells("strake_reboot_step{step=\"reboot\"} 1"));
+        assert!(tells("strake_reboot_step{step=\"window\"} 0"));
+        assert!(tells("strake_reboot_holds_lock 1"));
         service.kill();
     };
     LocalSet::new().run_until(run).await;

@@ -13,6 +13,7 @@ use zbus::connection;
 use super::output::{Output, columns};
 use super::runtime::on_one_thread;
 use crate::exit::Exit;
+use crate::metrics::{self, Registry};
 use crate::reboot::decision::{Heed, Wanted};
 use crate::reboot::logind::Logind;
 use crate::reboot::pending::{self, Only, Pending};
@@ -23,6 +24,7 @@ use crate::reboot::{need, obey, own, settle, undo};
 use crate::root::Root;
 use crate::scheduler::service::{group_of_users, until_certified, until_renewed};
 use crate::store::etcd::{self, Etcd};
+use crate::store::measured::Measured;
 use crate::systemd::Units;
 use crate::systemd::bus::Bus;
 
@@ -91,7 +93,9 @@ async fn serve() -> Result<Exit> {
     let settings = Settings::read(&root, &Environment::read())?;
     let followed = settings.store.clone();
     let calls = socket::listen(listener);
-    let work = work(&root, settings, calls, None);
+    let figures = Registry::default();
+    let telling = metrics::offer(&root, "reboot", &figures);
+    let work = work(&root, settings, calls, None, figures.clone());
     let renewed = async {
         match &followed {
             Some(followed) => until_renewed(&root, followed).await,
@@ -100,6 +104,7 @@ async fn serve() -> Result<Exit> {
     };
     let ended = tokio::select! {
         ended = work => ended,
+        never = telling => never,
         () = renewed => {
             log("the machine has another certificate: beginning anew with it");
             Ok(Ending::Stopped)
@@ -121,9 +126,10 @@ async fn work(
     settings: Settings,
     calls: mpsc::Receiver<Call>,
     wanted: Option<Wanted>,
+    figures: Registry,
 ) -> Result<Ending> {
     let store = match &settings.store {
-        Some(settings) => Some(Etcd::connect(settings).await?),
+        Some(settings) => Some(Measured::new(Etcd::connect(settings).await?, &figures)),
         None => None,
     };
     let systemd = Bus::system().await.context("reaching systemd")?;
@@ -143,6 +149,7 @@ async fn work(
         heard: heard.context("listening to com.coreos.update1")?,
         calls,
         stop: signals()?,
+        figures,
     };
     let mut service = Service::new(root, settings, doors, own::claimant(root)?, log)?;
     if let Some(wanted) = wanted {
@@ -189,7 +196,7 @@ async fn reboot_now(now: Now) -> Result<Exit> {
     };
     // Nobody calls: the socket is the service's.
     let (_, calls) = mpsc::channel(1);
-    work(&root, settings, calls, Some(wanted)).await?;
+    work(&root, settings, calls, Some(wanted), Registry::default()).await?;
     Ok(Exit::Done)
 }
 

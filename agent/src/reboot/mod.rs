@@ -21,6 +21,7 @@ mod acts;
 #[cfg(test)]
 mod decision_tests;
 mod drain;
+mod figures;
 mod replicas;
 mod safety;
 pub mod undo;

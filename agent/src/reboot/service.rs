@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::decision::{Boot, Heed, Held, Pause, SOON, Situation, Stage, Step, Traces, Wanted};
 use super::decision::{Wait, next};
+use super::figures::Figures;
 use super::logind::{Logind, Session};
 use super::need::{self, Heard};
 use super::pending::Pending;
@@ -22,6 +23,7 @@ use super::settings::Settings;
 use super::socket::{Call, Order, Told};
 use super::{budget, obey};
 use crate::lock::{Claimant, Lock};
+use crate::metrics::Registry;
 use crate::root::Root;
 use crate::store::Store;
 use crate::systemd::Units;
@@ -45,6 +47,7 @@ pub struct Doors<U, S> {
     pub refused: watch::Receiver<BTreeSet<Version>>,
     /// Closed, or told, when the service is to end.
     pub stop: mpsc::Receiver<()>,
+    pub figures: Registry,
 }
 
 /// How the loop ends.
@@ -69,6 +72,7 @@ pub struct Service<'a, U, S> {
     pub(super) who: Claimant,
     pub(super) log: fn(&str),
     start: Instant,
+    figures: Figures,
     pub(super) state: State,
 }
 
@@ -121,6 +125,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
         Ok(Service {
             root,
             settings,
+            figures: Figures::new(&doors.figures),
             doors,
             who,
             log,
@@ -169,6 +174,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
             };
             let step = next(&situation);
             self.tell(&step.to_string());
+            self.figures.tell(&situation, &step);
             match step {
                 Step::Wait(wait) => {
                     if matches!(wait, Wait::Idle | Wait::Off(_)) && self.is_off() {
@@ -413,6 +419,7 @@ impl<'a, U: Units, S: Store> Service<'a, U, S> {
     pub(super) fn pause(&mut self, shortest: Duration, why: String) {
         let longer = shortest.saturating_mul(1 << self.state.failures.min(6));
         self.state.failures += 1;
+        self.figures.failures.inc();
         self.state.pause = Some(Pause {
             until: self.clock() + longer.min(shortest * 10),
             why,

@@ -3,11 +3,36 @@
 use std::path::Path;
 
 use serde_json::Value;
+use strake_agent::fleet;
+use strake_agent::store::etcd::Etcd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use crate::real_etcd;
+
 pub(crate) struct Client<'a> {
     pub(crate) socket: &'a Path,
+}
+
+/// The API alone, over a real etcd and at a socket of its own.
+pub(crate) async fn with_api(test: impl AsyncFnOnce(&Client<'_>, &Etcd)) {
+    let Some(server) = real_etcd::Server::start().await else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("temp dir");
+    let socket = dir.path().join("fleet.sock");
+    let store = server.store().await;
+    let listener = fleet::bind(&socket, None).expect("a socket");
+    let client = Client { socket: &socket };
+    let tasks = tokio::task::LocalSet::new();
+    tasks
+        .run_until(async {
+            tokio::select! {
+                never = fleet::serve(listener, fleet::Api::new(store.clone())) => never,
+                () = test(&client, &store) => {}
+            }
+        })
+        .await;
 }
 
 impl Client<'_> {

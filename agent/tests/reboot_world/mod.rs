@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use strake_agent::metrics::Registry;
 use strake_agent::reboot::decision::Wanted;
 use strake_agent::reboot::logind::Logind;
 use strake_agent::reboot::service::{Doors, Ending, Service};
@@ -120,6 +121,7 @@ pub(crate) struct Running {
     calls: mpsc::Sender<Call>,
     stop: mpsc::Sender<()>,
     task: JoinHandle<Ending>,
+    pub(crate) figures: Registry,
     _served: [Connection; 2],
 }
 
@@ -225,6 +227,7 @@ impl Machine {
             Some(store) => obey::follow(store.clone()),
             None => watch::channel(BTreeSet::new()).1,
         };
+        let figures = Registry::default();
         let doors = Doors {
             refused,
             systemd: systemd.expect("systemd"),
@@ -233,6 +236,7 @@ impl Machine {
             heard: need::listen(&client).await.expect("signals"),
             calls: queue,
             stop: stopped,
+            figures: figures.clone(),
         };
         let settings = Settings::read(&root, &Environment::default()).expect("settings");
         let who = own::claimant(&root).expect("claimant");
@@ -248,6 +252,7 @@ impl Machine {
             calls,
             stop,
             task,
+            figures,
             _served: [server, systemd_server.expect("server")],
         }
     }
