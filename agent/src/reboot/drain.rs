@@ -113,21 +113,7 @@ mod tests {
     use crate::scheduler::keys::{Assignment, Seen};
     use crate::scheduler::text::Text;
     use crate::store::memory::Memory;
-    use crate::store::{Transaction, Write};
     use crate::systemd::Active;
-
-    async fn put(store: &Memory, key: String, value: &impl serde::Serialize) {
-        let write = Write::Put {
-            key,
-            value: serde_json::to_vec(value).expect("JSON"),
-            lease: None,
-        };
-        let transaction = Transaction {
-            compares: Vec::new(),
-            writes: vec![write],
-        };
-        store.commit(&transaction).await.expect("written");
-    }
 
     #[tokio::test]
     async fn a_machine_is_empty_once_its_units_are_up_elsewhere() {
@@ -144,7 +130,7 @@ mod tests {
             state,
             run: 0,
         };
-        put(&store, keys::unit(&web), &unit(State::Launched)).await;
+        store.put(keys::unit(&web), &unit(State::Launched)).await;
         let assigned = |scope| Assignment {
             digest: digest.clone(),
             state: State::Launched,
@@ -160,11 +146,11 @@ mod tests {
             ]),
             ..Desired::default()
         };
-        put(&store, keys::desired(&a), &desired).await;
+        store.put(keys::desired(&a), &desired).await;
         let mut left = BTreeSet::new();
         assert!(!look(&store, &a, &mut left).await.expect("answer"));
         desired.units.remove(&web);
-        put(&store, keys::desired(&a), &desired).await;
+        store.put(keys::desired(&a), &desired).await;
         assert!(
             !look(&store, &a, &mut left).await.expect("answer"),
             "not up"
@@ -184,14 +170,16 @@ mod tests {
                 },
             )]),
         };
-        put(&store, keys::observed(&b), &seen(Active::Activating)).await;
+        store
+            .put(keys::observed(&b), &seen(Active::Activating))
+            .await;
         assert!(!look(&store, &a, &mut left).await.expect("answer"));
-        put(&store, keys::observed(&b), &seen(Active::Active)).await;
+        store.put(keys::observed(&b), &seen(Active::Active)).await;
         assert!(look(&store, &a, &mut left).await.expect("answer"));
         let mut stopped = BTreeSet::from([web.clone()]);
-        put(&store, keys::observed(&b), &Observed::default()).await;
+        store.put(keys::observed(&b), &Observed::default()).await;
         assert!(!look(&store, &a, &mut stopped).await.expect("answer"));
-        put(&store, keys::unit(&web), &unit(State::Inactive)).await;
+        store.put(keys::unit(&web), &unit(State::Inactive)).await;
         assert!(look(&store, &a, &mut stopped).await.expect("answer"));
     }
 
@@ -210,9 +198,13 @@ mod tests {
             run: 0,
         };
         let mut left = BTreeSet::from([replica]);
-        put(&store, keys::unit(&template), &unit(State::Launched)).await;
+        store
+            .put(keys::unit(&template), &unit(State::Launched))
+            .await;
         assert!(!look(&store, &id, &mut left).await.expect("answer"));
-        put(&store, keys::unit(&template), &unit(State::Inactive)).await;
+        store
+            .put(keys::unit(&template), &unit(State::Inactive))
+            .await;
         assert!(look(&store, &id, &mut left).await.expect("answer"));
     }
 

@@ -104,25 +104,7 @@ mod tests {
     use crate::scheduler::keys::Seen;
     use crate::scheduler::text::Digest;
     use crate::store::memory::Memory;
-    use crate::store::{Transaction, Write};
     use crate::systemd::Active;
-
-    async fn put(store: &Memory, key: String, value: Vec<u8>) {
-        let write = Write::Put {
-            key,
-            value,
-            lease: None,
-        };
-        let transaction = Transaction {
-            compares: Vec::new(),
-            writes: vec![write],
-        };
-        store.commit(&transaction).await.expect("written");
-    }
-
-    fn bytes(value: &impl serde::Serialize) -> Vec<u8> {
-        serde_json::to_vec(value).expect("JSON")
-    }
 
     /// Replicas of the machine, each with whether it is up.
     async fn machine(store: &Memory, id: &str, digest: &Digest, replicas: &[(&str, bool)]) {
@@ -152,8 +134,8 @@ mod tests {
             };
             observed.units.insert(name, seen);
         }
-        put(store, keys::desired(&id), bytes(&desired)).await;
-        put(store, keys::observed(&id), bytes(&observed)).await;
+        store.put(keys::desired(&id), &desired).await;
+        store.put(keys::observed(&id), &observed).await;
     }
 
     /// What keeps machine `a`, for the replicas of `a` and `b`.
@@ -167,8 +149,9 @@ mod tests {
             run: 0,
         };
         let template: UnitName = "web@.service".parse().expect("name");
-        put(&store, keys::unit(&template), bytes(&unit)).await;
-        put(&store, keys::text(&digest), text.to_string().into_bytes()).await;
+        store.put(keys::unit(&template), &unit).await;
+        let bytes = text.to_string().into_bytes();
+        store.put_bytes(keys::text(&digest), bytes).await;
         machine(&store, "a", &digest, a).await;
         machine(&store, "b", &digest, b).await;
         let found = scarce(&store, &"a".parse().expect("id")).await;

@@ -93,6 +93,8 @@ pub(super) async fn down(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::store::memory::Memory;
 
@@ -102,18 +104,6 @@ mod tests {
         Timestamp::from_unix(1_800_000_000 + seconds)
     }
 
-    async fn register(store: &Memory, id: &str) {
-        let transaction = Transaction {
-            compares: Vec::new(),
-            writes: vec![Write::Put {
-                key: format!("{MACHINES}{id}"),
-                value: b"{}".to_vec(),
-                lease: None,
-            }],
-        };
-        store.commit(&transaction).await.expect("written");
-    }
-
     #[tokio::test]
     async fn a_neighbour_that_is_down_is_seen_until_it_is_given_up() {
         let store = Memory::default();
@@ -121,7 +111,7 @@ mod tests {
             note(&store, id, zone, at(0)).await.expect("noted");
         }
         for id in ["a", "c", "d"] {
-            register(&store, id).await;
+            store.put(format!("{MACHINES}{id}"), &json!({})).await;
         }
         let down = async |zone, seconds| {
             let down = down(&store, "a", zone, at(seconds)).await;
@@ -130,7 +120,7 @@ mod tests {
         assert_eq!(down("east", 60).await.as_deref(), Some("b"));
         assert_eq!(down("west", 60).await, None);
         assert_eq!(down("east", 2 * DAY).await, None, "it was given up");
-        register(&store, "b").await;
+        store.put(format!("{MACHINES}b"), &json!({})).await;
         assert_eq!(down("east", 60).await, None);
         // It has another zone, or none, from now on.
         note(&store, "b", "west", at(70)).await.expect("noted");

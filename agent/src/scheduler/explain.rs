@@ -78,21 +78,11 @@ mod tests {
     use crate::scheduler::orders::Known;
     use crate::scheduler::text::Text;
     use crate::store::memory::Memory;
-    use crate::store::{Transaction, Write};
 
     async fn machine(store: &Memory, id: &str, zone: &str) {
         let mut machine = Machine::bare(id);
         machine.metadata.insert("zone".into(), zone.into());
-        let write = Write::Put {
-            key: keys::machine(&machine.id),
-            value: serde_json::to_vec(&machine).expect("json"),
-            lease: None,
-        };
-        let transaction = Transaction {
-            compares: Vec::new(),
-            writes: vec![write],
-        };
-        store.commit(&transaction).await.expect("written");
+        store.put(keys::machine(&machine.id), &machine).await;
     }
 
     #[tokio::test]

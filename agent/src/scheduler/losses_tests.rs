@@ -5,18 +5,6 @@ use crate::scheduler::orders;
 use crate::store::memory::Memory;
 use crate::store::{Store, Transaction, Write};
 
-async fn write(store: &Memory, writes: Vec<Write>) {
-    let compares = Vec::new();
-    let transaction = Transaction { compares, writes };
-    store.commit(&transaction).await.expect("written");
-}
-
-fn put(key: String, value: &impl serde::Serialize) -> Write {
-    let value = serde_json::to_vec(value).expect("json");
-    let lease = None;
-    Write::Put { key, value, lease }
-}
-
 fn id(number: usize) -> MachineId {
     format!("m{number:02}").parse().expect("id")
 }
@@ -31,18 +19,19 @@ async fn cluster(count: usize) -> Memory {
             "units": {"a.service": {"digest": "0", "state": "launched"}},
         });
         let machine = Machine::new(id.clone());
-        let writes = vec![
-            put(keys::machine(&id), &machine),
-            put(keys::desired(&id), &desired),
-        ];
-        write(&store, writes).await;
+        store.put(keys::machine(&id), &machine).await;
+        store.put(keys::desired(&id), &desired).await;
     }
     store
 }
 
 async fn lose(store: &Memory, number: usize) {
     let key = keys::machine(&id(number));
-    write(store, vec![Write::Delete { key }]).await;
+    let transaction = Transaction {
+        compares: Vec::new(),
+        writes: vec![Write::Delete { key }],
+    };
+    store.commit(&transaction).await.expect("written");
 }
 
 async fn look(losses: &mut Losses, store: &Memory) -> BTreeMap<MachineId, Away> {
@@ -55,8 +44,7 @@ async fn move_units(store: &Memory, away: &BTreeMap<MachineId, Away>) -> usize {
     let over = away.iter().filter(|(_, away)| **away == Away::Over);
     let ids: Vec<&MachineId> = over.map(|(id, _)| id).collect();
     for id in &ids {
-        let empty = Desired::default();
-        write(store, vec![put(keys::desired(id), &empty)]).await;
+        store.put(keys::desired(id), &Desired::default()).await;
     }
     ids.len()
 }
@@ -102,7 +90,7 @@ async fn few_losses_and_drained_machines_pull_no_brake() {
     look(&mut losses, &store).await;
     for number in 0..8 {
         let id = id(number);
-        write(&store, vec![put(keys::desired(&id), &Desired::default())]).await;
+        store.put(keys::desired(&id), &Desired::default()).await;
     }
     look(&mut losses, &store).await;
     for number in 0..8 {

@@ -6,7 +6,6 @@ use crate::scheduler::orders::{self, Known};
 use crate::scheduler::standing::standing;
 use crate::scheduler::text::Text;
 use crate::store::memory::Memory;
-use crate::store::{Transaction, Write};
 use crate::systemd::Active;
 
 fn name(text: &str) -> UnitName {
@@ -15,18 +14,6 @@ fn name(text: &str) -> UnitName {
 
 fn id(text: &str) -> MachineId {
     text.parse().expect("id")
-}
-
-async fn write(store: &Memory, key: String, value: &impl serde::Serialize) {
-    let transaction = Transaction {
-        compares: Vec::new(),
-        writes: vec![Write::Put {
-            key,
-            value: serde_json::to_vec(value).expect("json"),
-            lease: None,
-        }],
-    };
-    store.commit(&transaction).await.expect("written");
 }
 
 /// The machine is to hold these, and does.
@@ -56,9 +43,9 @@ async fn hold(store: &Memory, machine: &str, units: &[&str]) {
         observed.units.insert(unit, seen);
     }
     let machine = crate::scheduler::machine::Machine::new(id.clone());
-    write(store, keys::machine(&id), &machine).await;
-    write(store, keys::desired(&id), &desired).await;
-    write(store, keys::observed(&id), &observed).await;
+    store.put(keys::machine(&id), &machine).await;
+    store.put(keys::desired(&id), &desired).await;
+    store.put(keys::observed(&id), &observed).await;
 }
 
 async fn known(store: &Memory, unit: &str) {
@@ -121,8 +108,8 @@ async fn a_view_sees_a_unit_come_go_and_end() {
         .await;
         orders::destroy(&store, &unit).await.expect("destroyed");
         let id = id("m2");
-        write(&store, keys::desired(&id), &Desired::default()).await;
-        write(&store, keys::observed(&id), &Observed::default()).await;
+        store.put(keys::desired(&id), &Desired::default()).await;
+        store.put(keys::observed(&id), &Observed::default()).await;
         until(&mut view, |model| {
             !model.units.contains_key(&unit) && standing(model, &unit) == (State::Inactive, None)
         })

@@ -55,6 +55,26 @@ impl Memory {
         self.lock().entries.contains_key(key)
     }
 
+    /// What a test begins with, as JSON and under no lease.
+    #[cfg(test)]
+    pub(crate) async fn put(&self, key: impl Into<String>, value: &impl serde::Serialize) {
+        let value = serde_json::to_vec(value).expect("JSON");
+        self.put_bytes(key, value).await;
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn put_bytes(&self, key: impl Into<String>, value: Vec<u8>) {
+        let transaction = Transaction {
+            compares: Vec::new(),
+            writes: vec![Write::Put {
+                key: key.into(),
+                value,
+                lease: None,
+            }],
+        };
+        self.commit(&transaction).await.expect("written");
+    }
+
     /// Of the lease that the key is under.
     #[cfg(test)]
     pub(crate) fn ttl(&self, key: &str) -> Option<Duration> {
