@@ -8,9 +8,7 @@
 //! `service` brings both together. Nothing is ever removed because the store does not answer.
 
 pub mod allocate;
-mod answer;
 pub mod backend;
-mod bring_about;
 pub mod check;
 pub mod cidr;
 pub mod client;
@@ -19,7 +17,6 @@ pub mod desired;
 pub mod docker;
 pub mod docker_user;
 pub mod figures;
-mod hold;
 pub mod kernel;
 pub mod lease;
 pub mod mac;
@@ -27,7 +24,6 @@ pub mod named;
 pub mod netlink;
 pub mod notify;
 pub mod place;
-mod predecessor;
 pub mod probe;
 pub mod record;
 pub mod report;

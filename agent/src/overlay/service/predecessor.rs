@@ -4,10 +4,10 @@
 //! Two machines that both live with one address are a mistake that is told, not mended. So a lease
 //! is ended only when the cluster's own list of machines has this machine and not the other.
 
-use super::client::Error;
-use super::kernel::Kernel;
-use super::lease::Lease;
-use super::service::{Joined, Leases, Runtimes, Service};
+use super::{Joined, Leases, Runtimes, Service};
+use crate::overlay::client::Error;
+use crate::overlay::kernel::Kernel;
+use crate::overlay::lease::Lease;
 use crate::scheduler::keys::MACHINES;
 use crate::store::Store;
 

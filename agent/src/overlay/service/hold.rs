@@ -9,10 +9,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{answer, asked};
-use super::kernel::Kernel;
-use super::lease::Lease;
-use super::named::Clash;
-use super::service::{Due, Joined, Leases, Runtimes, Service, chain, public_addresses};
+use super::pace::Due;
+use super::{Joined, Leases, Runtimes, Service, chain, public_addresses};
+use crate::overlay::client;
+use crate::overlay::kernel::Kernel;
+use crate::overlay::lease::Lease;
+use crate::overlay::named::Clash;
 use crate::store::{Batch, Entry, Event, Renewal, Revision, Store, Watch, WatchEnd};
 
 /// Between two writes of the status.
@@ -159,7 +161,7 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
             let snapshot = self.client.snapshot().await?;
             let from = snapshot.revision + 1;
             let watch = self.client.store().watch(&self.client.all(), from).await?;
-            Ok::<_, super::client::Error>((snapshot, watch))
+            Ok::<_, client::Error>((snapshot, watch))
         };
         let (snapshot, watch) = match read.await {
             Ok(read) => read,

@@ -9,13 +9,13 @@ use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
-use super::check::headers;
-use super::cidr::Family;
-use super::config::{Backend, Config};
-use super::kernel::Kernel;
-use super::place;
-use super::probe::PORT;
-use super::service::{Joined, Runtimes, Service};
+use super::{Joined, Runtimes, Service};
+use crate::overlay::check::headers;
+use crate::overlay::cidr::Family;
+use crate::overlay::config::{Backend, Config};
+use crate::overlay::kernel::Kernel;
+use crate::overlay::place;
+use crate::overlay::probe::PORT;
 use crate::store::Store;
 
 /// Errors of one door, told by packets sent before, that are passed over at a time.

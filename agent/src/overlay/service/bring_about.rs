@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::cidr::Cidr;
-use super::desired::{Verdict, desired, overlapping};
 use super::hold::{Followed, Over};
-use super::kernel::{Kernel, Known};
-use super::lease::{Lease, Wrong};
-use super::place;
-use super::report::{Peer, PeerWay};
-use super::service::{Joined, Runtimes, Service, chain, public_addresses};
-use super::state::{Change, Way, changes};
+use super::{Joined, Runtimes, Service, chain, public_addresses};
+use crate::overlay::cidr::Cidr;
+use crate::overlay::desired::{Verdict, desired, overlapping};
+use crate::overlay::kernel::{Kernel, Known};
+use crate::overlay::lease::{Lease, Wrong};
+use crate::overlay::place;
+use crate::overlay::report::{Peer, PeerWay};
+use crate::overlay::state::{Change, Way, changes};
 use crate::store::Store;
 use crate::update::clock;
 

@@ -1,139 +1,28 @@
-//! `strake overlay run`: joins the network and keeps the kernel as the leases say, in one task.
-//!
-//! Joining is tried until it works; holding goes on until the lease, the network's config or the
-//! uplink is another one, and then the machine joins anew. What the kernel has stays as it is
-//! through all of it: only a list of leases, read whole, ever removes an entry.
+//! Joining the network: a lease is held, the devices are made, and runtimes and people are told.
+//! Tried until it works.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind::NotFound;
-use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use tokio::net::UdpSocket;
-use tokio::time::Instant;
 
-use super::cidr::Family;
-use super::client::{Client, Held, Origin};
-use super::config::{Backend, Config};
-use super::desired::Own;
-use super::docker::Spec;
-use super::figures::Figures;
-use super::kernel::{Kernel, Made, Place, Tunnel, Uplink};
-use super::lease::{Lease, Subnets};
-use super::named::{Name, Which};
-use super::place::{self, Identity};
-use super::probe::Responder;
-use super::record::Record;
-use super::report::{Report, State};
-use super::rules::Part;
-use super::runtime::{self, Told};
-use super::settings::Settings;
-use super::shared::Shared;
-use super::wire::{self, Secret};
-use crate::apply::write::write;
-use crate::names::settings as names;
-use crate::root::Root;
+use super::{Joined, Runtimes, Service};
+use crate::overlay::cidr::Family;
+use crate::overlay::client::{Held, Origin};
+use crate::overlay::config::{Backend, Config};
+use crate::overlay::desired::Own;
+use crate::overlay::kernel::{Kernel, Place, Uplink};
+use crate::overlay::lease::{Lease, Subnets};
+use crate::overlay::named::Which;
+use crate::overlay::place::{self, Identity};
+use crate::overlay::probe::Responder;
+use crate::overlay::record::Record;
+use crate::overlay::report::State;
+use crate::overlay::wire;
 use crate::store::Store;
 use crate::update::clock;
 
-/// How often what is done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pace {
-    pub ttl: Duration,
-    /// Between two comparisons of the kernel with the leases.
-    pub compare: Duration,
-    /// Between two tries of what has failed: at first, and at most.
-    pub again: (Duration, Duration),
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace {
-            ttl: super::client::TTL,
-            compare: Duration::from_secs(10),
-            again: (Duration::from_secs(1), Duration::from_secs(15)),
-        }
-    }
-}
-
-impl Pace {
-    pub(super) fn renew(&self) -> Duration {
-        (self.ttl / 3).min(Duration::from_secs(60 * 60))
-    }
-
-    pub(super) fn renew_again(&self) -> Duration {
-        (self.ttl / 10).min(Duration::from_secs(60))
-    }
-
-    pub(super) fn retry(&self, tries: u32) -> Duration {
-        let (first, most) = self.again;
-        first.saturating_mul(1 << tries.min(16)).min(most)
-    }
-}
-
-/// Who wants to know that files of the container runtimes are other ones.
-#[allow(async_fn_in_trait, reason = "used in this crate only, on one thread")]
-pub trait Runtimes {
-    /// The subnet is another one while containers may be running.
-    async fn restart(&self) -> Result<()>;
-
-    /// docker, if it runs, has this network with a name; whether it had to be made.
-    async fn network(&self, name: &Name, spec: &Spec) -> Result<bool>;
-}
-
-#[derive(Debug)]
-pub struct Service<S, K, R> {
-    pub root: Root,
-    pub which: Which,
-    pub shared: Rc<Shared>,
-    pub settings: Settings,
-    pub machine: String,
-    /// From where this machine reaches its cluster, if that is known.
-    pub towards: Option<IpAddr>,
-    pub pace: Pace,
-    pub client: Client<S>,
-    pub kernel: K,
-    pub runtimes: R,
-    pub report: Report,
-    /// What the container runtimes were told last.
-    pub told: Option<Told>,
-    /// docker may still run with what it was told before that.
-    pub outdated: bool,
-    pub figures: Figures,
-    /// This machine's of wireguard, once it has needed one.
-    pub key: Option<Secret>,
-}
-
-/// The network as this machine takes part in it.
-#[derive(Debug)]
-pub(super) struct Joined {
-    pub(super) config: Config,
-    pub(super) config_text: Vec<u8>,
-    pub(super) uplink: Uplink,
-    pub(super) held: Held,
-    pub(super) own: Own,
-    pub(super) tunnels: Vec<Tunnel>,
-    pub(super) place: Place,
-    /// Where peers' checks are answered.
-    pub(super) doors: Vec<UdpSocket>,
-    pub(super) responder: Responder,
-    /// The tunnel's addresses of machines with a lease.
-    pub(super) peers: BTreeSet<IpAddr>,
-}
-
 impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
-    pub async fn run(&mut self) -> Result<()> {
-        let mut first = true;
-        loop {
-            let joined = self.join(std::mem::take(&mut first)).await;
-            let why = self.hold(joined).await;
-            self.report.say(&format!("{why}: joining anew"));
-        }
-    }
-
-    async fn join(&mut self, first: bool) -> Joined {
+    pub(super) async fn join(&mut self, first: bool) -> Joined {
         self.report.status.state = State::Joining;
         if first && let Err(error) = self.begin_with_what_is_remembered() {
             self.report.say(&format!(
@@ -185,11 +74,6 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         self.write_report();
         self.shared.settle(&self.which);
         Ok(())
-    }
-
-    pub(super) fn write_report(&mut self) {
-        self.report.write(&self.root);
-        self.figures.tell(&self.report.status);
     }
 
     fn uplink(&mut self) -> Result<Uplink> {
@@ -329,22 +213,6 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         Ok(place)
     }
 
-    pub(super) fn make_tunnel(&mut self, tunnel: &Tunnel) -> Result<u32> {
-        let (index, made) = self.kernel.make_tunnel(tunnel)?;
-        let name = &tunnel.name;
-        match made {
-            Made::Kept => {}
-            Made::Adapted => self
-                .report
-                .say(&format!("{name} brought to what it should be")),
-            Made::Created => self.report.say(&format!("made {name}")),
-            Made::Recreated => self
-                .report
-                .say(&format!("made {name} anew: it was another")),
-        }
-        Ok(index)
-    }
-
     /// Devices that an earlier config of the network needed.
     fn remove_devices(&mut self, record: Option<&Record>, devices: &[String]) -> Result<()> {
         let before = record.map_or(&[][..], |record| &record.devices);
@@ -356,77 +224,6 @@ impl<S: Store, K: Kernel, R: Runtimes> Service<S, K, R> {
         }
         Ok(())
     }
-
-    /// The masquerading table is there and ours, whoever flushed or changed what meanwhile.
-    pub(super) fn hold_rules(&mut self, config: &Config, lease: &Lease) {
-        let part = Part {
-            config: config.clone(),
-            subnets: lease.subnets,
-            masquerade: self.settings.masquerade,
-        };
-        let held = self.shared.hold_rules(&self.which, part, &mut self.kernel);
-        let problem = match held {
-            Ok(()) => None,
-            // Without the program there are no rules of ours either.
-            Err(error) if !self.settings.masquerade && error.kind() == NotFound => None,
-            Err(error) => Some(chain(&error)),
-        };
-        self.report.problem("masquerade", problem);
-    }
-
-    /// A record that cannot be written costs the subnet after a long absence, and nothing now.
-    pub(super) fn remember(&mut self, config: &[u8], subnets: Subnets, devices: Vec<String>) {
-        let now = clock();
-        self.report.status.lease_renewed = Some(now);
-        let record = Record {
-            prefix: self.settings.prefix.clone(),
-            config: String::from_utf8_lossy(config).into_owned(),
-            subnets,
-            renewed: now,
-            ttl: self.pace.ttl.as_secs(),
-            devices,
-        };
-        let saved = record.save(&self.root, &self.which.record());
-        let problem = saved.err().map(|error| error.to_string());
-        self.report.problem("remembering the subnet", problem);
-    }
-
-    /// Writes what container runtimes read.
-    fn tell(&mut self, config: &Config, lease: &Lease, uplink: &Uplink) -> Result<()> {
-        let told = Told {
-            which: self.which.clone(),
-            config: config.clone(),
-            subnets: lease.subnets,
-            mtu: place::mtu(config, uplink),
-            masquerade: self.settings.masquerade,
-            resolver: names::Settings::load(&self.root)?.map(|names| names.listen.ip()),
-        };
-        let files = told.files(&self.settings.subnet_file);
-        // Of this boot: nothing is there when docker has not been told anything yet.
-        let before = self.root.read_optional(runtime::DOCKER);
-        let before = before.context("reading what docker was told before")?;
-        self.outdated |= before.is_some_and(|before| before != told.docker_env());
-        write(&self.root, &files).context("writing what container runtimes read")?;
-        let status = &mut self.report.status;
-        status.backend = Some(config.backend.name().to_string());
-        status.networks = config.networks();
-        status.subnets = Some(lease.subnets);
-        status.uplink = Some(uplink.name.clone());
-        status.mtu = Some(told.mtu);
-        status.public_addresses = public_addresses(lease);
-        let tunnels = place::tunnels(config, lease, uplink, self.key);
-        status.devices = tunnels.into_iter().map(|one| one.name).collect();
-        status.doors = place::doors(config, lease, uplink);
-        status.overhead = Some(place::overhead(config));
-        self.told = Some(told);
-        Ok(())
-    }
-}
-
-pub(super) fn public_addresses(lease: &Lease) -> Vec<String> {
-    let both = [Family::V4, Family::V6].into_iter();
-    let addresses = both.filter_map(|family| lease.public(family));
-    addresses.map(|address| address.to_string()).collect()
 }
 
 /// Packets of containers are forwarded; docker, which would turn it on, would also begin to drop
@@ -448,28 +245,4 @@ fn chance() -> u128 {
     // Without chance machines that join at once only race more often.
     let _ = getrandom::fill(&mut bytes);
     u128::from_ne_bytes(bytes)
-}
-
-/// Leases of others as they are in the store, those that cannot be read with the reason.
-pub(super) type Leases = BTreeMap<String, Result<Lease, super::lease::Wrong>>;
-
-/// When something is due.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Due(pub(super) Instant);
-
-impl Due {
-    pub(super) fn after(wait: Duration) -> Due {
-        Due(Instant::now() + wait)
-    }
-}
-
-/// An error with all that caused it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text += &format!(": {inner}");
-        source = inner.source();
-    }
-    text
 }
