@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::store::faulty::Random;
 use crate::store::memory::Memory;
