@@ -1,4 +1,5 @@
 use super::*;
+use crate::scheduler::text::{Problem, Text};
 
 fn read(name: &str, options: &str) -> Result<Requirements, Vec<String>> {
     let text = Text::parse(&format!("[Service]\nExecStart=/bin/true\n{options}")).expect("text");
