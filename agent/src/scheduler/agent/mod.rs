@@ -8,30 +8,33 @@
 mod end;
 mod fence;
 pub(in crate::scheduler) mod pace;
+mod publish;
+mod reconcile;
 mod register;
 mod steps;
+mod texts;
 mod told;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use pace::Pace;
-pub use steps::{Action, Phase, at_rest, steps};
+use publish::Published;
+use reconcile::Problem;
+use steps::{Phase, Standing, at_rest};
 
 use super::figures::Holding;
 use super::host::Host;
-use super::keys::{self, Assignment, Desired, Observed, Scope, Seen};
+use super::keys::{self, Desired};
 use super::machine::Machine;
 use super::name::UnitName;
 use super::text::{Digest, Text};
 use crate::journal::Log;
 use crate::metrics::Registry;
-use crate::store::{
-    Compare, Event, Lease, Outcome, Renewal, Revision, Store, Transaction, Watch, Write,
-};
+use crate::store::{Event, Lease, Outcome, Renewal, Revision, Store, Watch};
 
 /// Where the last desired value and its texts survive a restart.
 pub trait Cache {
@@ -65,32 +68,10 @@ pub struct Agent<S, H, C> {
     fuse: fence::Fuse,
 }
 
-/// What came of trying to load or start a unit.
-#[derive(Debug, Clone)]
-struct Problem {
-    text: String,
-    digest: Digest,
-    tries: u32,
-    next: Instant,
-}
-
-/// A longer value is written less often.
-const PER_UNIT: Duration = Duration::from_micros(250);
-
-/// A unit that cannot be loaded or started is tried this often: after 1, 2, 4, ... seconds.
-const TRIES: u32 = 6;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Registration {
     Out,
     In(Lease),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Published {
-    /// What is in the store is not known.
-    Unknown,
-    Known(Observed, Revision),
 }
 
 impl<S, H, C> std::fmt::Debug for Agent<S, H, C> {
@@ -285,201 +266,12 @@ impl<S: Store, H: Host, C: Cache> Agent<S, H, C> {
             Err(error) => self.say(&format!("the desired value is not understood: {error}")),
         }
     }
-
-    /// Does all that can be done now; tells when to try again what failed.
-    async fn reconcile(&mut self, phase: Phase) -> anyhow::Result<Option<Instant>> {
-        let local = self.host.units().await?;
-        let now = Instant::now();
-        let wanted = &self.desired.units;
-        self.problems
-            .retain(|name, problem| wanted.get(name).is_some_and(|a| a.digest == problem.digest));
-        let without_text = self.fetch_texts(&local).await;
-        let mut tried = BTreeSet::new();
-        for action in steps(&self.desired, &local, phase) {
-            let name = action.unit().clone();
-            // What runs under the old text goes on until the new one is here.
-            if without_text.contains(&name) && !matches!(action, Action::Load(..)) {
-                continue;
-            }
-            tried.insert(name.clone());
-            if let Action::Start(_, run) = action
-                && self.is_over(&name, run).await?
-            {
-                continue;
-            }
-            let held_back = self
-                .problems
-                .get(&name)
-                .is_some_and(|problem| problem.tries >= TRIES || problem.next > now);
-            if held_back && matches!(action, Action::Load(..) | Action::Start(..)) {
-                continue;
-            }
-            let acted = self.act(&action).await;
-            self.tell(&action, &acted);
-            if let Err(error) = acted {
-                self.note_problem(name, format!("{error:#}"), now);
-            } else if matches!(action, Action::Start(..)) {
-                self.problems.remove(&name);
-            }
-        }
-        // What nobody asks for any more is no problem.
-        self.problems.retain(|name, _| tried.contains(name));
-        let again = self.problems.values().filter(|p| p.tries < TRIES);
-        Ok(again.map(|problem| problem.next).min())
-    }
-
-    fn note_problem(&mut self, name: UnitName, text: String, now: Instant) {
-        let Some(assignment) = self.desired.units.get(&name) else {
-            return;
-        };
-        let tries = self.problems.get(&name).map_or(0, |problem| problem.tries) + 1;
-        let problem = Problem {
-            text,
-            digest: assignment.digest.clone(),
-            tries,
-            next: now + Duration::from_secs(1 << (tries - 1).min(6)),
-        };
-        self.problems.insert(name, problem);
-    }
-
-    async fn act(&mut self, action: &Action) -> anyhow::Result<()> {
-        match action {
-            Action::Stop(name) => self.host.stop(name).await,
-            Action::Unload(name) => self.host.unload(name).await,
-            Action::Start(name, run) => self.host.start(name, *run).await,
-            Action::Load(name, digest) => {
-                let text = self.text(digest).await?;
-                self.host.load(name, digest, &text).await
-            }
-        }
-    }
-
-    /// Units whose wanted text cannot be had now.
-    async fn fetch_texts(&mut self, local: &BTreeMap<UnitName, Seen>) -> BTreeSet<UnitName> {
-        let differs = |(name, wanted): &(&UnitName, &Assignment)| {
-            local.get(*name).map(|seen| &seen.digest) != Some(&wanted.digest)
-        };
-        let missing: Vec<(UnitName, Digest)> = self
-            .desired
-            .units
-            .iter()
-            .filter(differs)
-            .map(|(name, wanted)| (name.clone(), wanted.digest.clone()))
-            .collect();
-        let mut without = BTreeSet::new();
-        for (name, digest) in missing {
-            if self.text(&digest).await.is_err() {
-                without.insert(name);
-            }
-        }
-        without
-    }
-
-    async fn text(&mut self, digest: &Digest) -> anyhow::Result<Text> {
-        use anyhow::Context;
-        let known = self.texts.get(digest).cloned();
-        if let Some(text) = known.or_else(|| self.cache.load_text(digest)) {
-            return Ok(text);
-        }
-        let entry = self.store.read(&keys::text(digest)).await?;
-        let entry = entry.context("its text is not in the store")?;
-        let text = std::str::from_utf8(&entry.value).context("its text is no text")?;
-        let text = Text::parse(text).ok().context("its text is no unit")?;
-        self.cache.save_text(digest, &text);
-        let wanted = &self.desired.units;
-        self.texts
-            .retain(|known, _| wanted.values().any(|unit| unit.digest == *known));
-        self.texts.insert(digest.clone(), text.clone());
-        Ok(text)
-    }
-
-    async fn observe(&self) -> anyhow::Result<Observed> {
-        let mut units = self.host.units().await?;
-        let generation = match at_rest(&self.desired, &units) {
-            Standing::Same => self.desired.generation,
-            Standing::Differs => match &self.published {
-                Published::Known(observed, _) => observed.generation,
-                Published::Unknown => 0,
-            },
-        };
-        for (name, problem) in &self.problems {
-            let seen = units.entry(name.clone()).or_insert_with(|| Seen {
-                digest: problem.digest.clone(),
-                load: "not-found".to_string(),
-                active: crate::systemd::Active::Inactive,
-                sub: "dead".to_string(),
-                started: false,
-                run: 0,
-                problem: None,
-            });
-            seen.problem = Some(problem.text.clone());
-        }
-        let leases = usize::from(self.registration != Registration::Out);
-        self.figures.holds(&units, leases);
-        Ok(Observed { generation, units })
-    }
-
-    fn is_published(&self, observed: &Observed) -> bool {
-        matches!(&self.published, Published::Known(known, _) if known == observed)
-    }
-
-    /// Writes what is observed, if that is news; tells how long to be quiet then.
-    async fn publish(&mut self) -> anyhow::Result<Duration> {
-        let key = keys::observed(&self.machine.borrow().id);
-        if self.published == Published::Unknown {
-            let entry = self.store.read(&key).await?;
-            let modified = entry.as_ref().map_or(0, |entry| entry.modified);
-            let known = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
-            self.published = Published::Known(known.unwrap_or_default(), modified);
-        }
-        let observed = self.observe().await?;
-        let quiet = self.pace.publish + PER_UNIT * observed.units.len() as u32;
-        let Published::Known(known, modified) = &self.published else {
-            return Ok(quiet);
-        };
-        if *known == observed {
-            return Ok(Duration::ZERO);
-        }
-        let transaction = Transaction {
-            compares: vec![Compare::Modified(key.clone(), *modified)],
-            writes: vec![Write::Put {
-                key,
-                value: serde_json::to_vec(&observed)?,
-                lease: None,
-            }],
-        };
-        // Until the answer is there, nobody knows what is in the store.
-        self.published = Published::Unknown;
-        if let Outcome::Done(revision) = self.store.commit(&transaction).await? {
-            self.published = Published::Known(observed, revision);
-        }
-        Ok(quiet)
-    }
-
-    /// After a start with a silent store: what runs on every machine anyway may run here.
-    async fn start_from_cache(&mut self) {
-        let Some(mut desired) = self.cache.load() else {
-            return;
-        };
-        desired.units.retain(|_, unit| unit.scope == Scope::Global);
-        self.desired = desired;
-        if let Err(error) = self.reconcile(Phase::Additions).await {
-            self.say(&format!("starting from the cache: {error:#}"));
-        }
-    }
 }
 
 #[derive(PartialEq, Eq)]
 enum UseOfCache {
     Allowed,
     Done,
-}
-
-/// Whether two things agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    Same,
-    Differs,
 }
 
 fn phase(registration: Registration) -> Phase {

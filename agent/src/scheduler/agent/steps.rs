@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Standing;
 use crate::scheduler::keys::{Assignment, Desired, Seen, State};
 use crate::scheduler::name::UnitName;
 use crate::scheduler::text::Digest;
 use crate::systemd::Active;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     Stop(UnitName),
     Unload(UnitName),
     Load(UnitName, Digest),
@@ -19,7 +18,7 @@ pub enum Action {
 
 /// How much may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// The machine is not registered: only what leads away from running.
     Removals,
     /// The store was never heard of: nothing is taken away.
@@ -27,8 +26,19 @@ pub enum Phase {
     All,
 }
 
+/// Whether two things agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Same,
+    Differs,
+}
+
 /// All that can be done at once: what is being stopped is unloaded by a later call.
-pub fn steps(desired: &Desired, local: &BTreeMap<UnitName, Seen>, phase: Phase) -> Vec<Action> {
+pub(super) fn steps(
+    desired: &Desired,
+    local: &BTreeMap<UnitName, Seen>,
+    phase: Phase,
+) -> Vec<Action> {
     let mut actions = Vec::new();
     if phase != Phase::Additions {
         for (name, seen) in local {
@@ -87,7 +97,7 @@ pub(super) fn has_ended(wanted: &Assignment, seen: &Seen) -> bool {
 
 /// Whether nothing is here that does not belong here: then the generation is obeyed as far as
 /// other machines are concerned.
-pub fn at_rest(desired: &Desired, local: &BTreeMap<UnitName, Seen>) -> Standing {
+pub(super) fn at_rest(desired: &Desired, local: &BTreeMap<UnitName, Seen>) -> Standing {
     match local.keys().all(|name| desired.units.contains_key(name)) {
         true => Standing::Same,
         false => Standing::Differs,
@@ -95,7 +105,7 @@ pub fn at_rest(desired: &Desired, local: &BTreeMap<UnitName, Seen>) -> Standing 
 }
 
 impl Action {
-    pub fn unit(&self) -> &UnitName {
+    pub(super) fn unit(&self) -> &UnitName {
         match self {
             Action::Stop(name)
             | Action::Unload(name)

@@ -1,6 +1,7 @@
 //! What an agent tells of its work: lines with fields, and figures.
 
-use super::{Action, Agent};
+use super::Agent;
+use super::steps::Action;
 use crate::journal::Note;
 
 impl<S, H, C> Agent<S, H, C> {
