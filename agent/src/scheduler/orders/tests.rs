@@ -1,4 +1,10 @@
+use std::collections::BTreeMap;
+
+use super::units::read;
 use super::*;
+use crate::scheduler::keys::{self, State, Tags};
+use crate::scheduler::machine::{Duty, MachineId};
+use crate::scheduler::text::Text;
 use crate::store::memory::Memory;
 
 fn unit(options: &str) -> Text {
