@@ -105,6 +105,17 @@ pub(super) struct Host<'a> {
     pub progress: &'a Progress,
 }
 
+impl Host<'_> {
+    fn site<'a>(&'a self, cache: &'a Cache) -> Site<'a> {
+        Site {
+            workspace: self.workspace,
+            tools: self.tools,
+            cache,
+            progress: self.progress,
+        }
+    }
+}
+
 pub(super) fn build(
     host: &Host<'_>,
     arguments: BuildArguments,
@@ -125,21 +136,10 @@ pub(super) fn build(
             NEEDED / 1_000_000
         );
     }
-    let Host {
-        workspace,
-        tools,
-        progress,
-    } = host;
-    let site = Site {
-        workspace,
-        tools,
-        cache: &cache,
-        progress,
-    };
-    let release = image::build(&site, &order, mirror)?;
+    let release = image::build(&host.site(&cache), &order, mirror)?;
     let directory = order
         .out
-        .unwrap_or_else(|| workspace.images().join(order.version.as_str()));
+        .unwrap_or_else(|| host.workspace.images().join(order.version.as_str()));
     print(&release, &directory, output)
 }
 
@@ -257,17 +257,7 @@ pub(super) fn lock(
     }
     let recipe = Recipe::load(Some(&arguments.recipe))?;
     let cache = Cache::open(&host.workspace.cache(), host.progress)?;
-    let Host {
-        workspace,
-        tools,
-        progress,
-    } = host;
-    let site = Site {
-        workspace,
-        tools,
-        cache: &cache,
-        progress,
-    };
+    let site = host.site(&cache);
     let lock = image::lock(&site, &recipe, &arguments.packages, arguments.suite, mirror)?;
     let changes = match &recipe.lock {
         Some(old) => old.differences(&lock),

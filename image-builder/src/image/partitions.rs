@@ -19,6 +19,7 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 /// No menu and no waiting; the newest entry that is not known to be bad is booted.
 const LOADER_CONF: &str = "timeout 0\nconsole-mode keep\neditor no\n";
+/// As `strake_updates::entry::TRIES`: one number is not worth what that member depends on.
 const TRIES: u32 = 3;
 
 /// Partitions whose content never changes.
