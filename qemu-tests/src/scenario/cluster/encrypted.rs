@@ -6,9 +6,12 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::capture::{frames, holds};
 use super::members::{LIMIT, NUMBERS, control, told};
-use super::overlay::{addresses, both_ways, reaches, start_with_overlay, subnets};
-use super::{address, formed};
+use super::overlay::{
+    SUBNETS_LEASED, addresses, both_ways, containers_answer, reaches, start_with_overlay,
+};
+use super::{FORMED, address};
 use crate::machine::Machine;
 use crate::registry::GREETING;
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -20,14 +23,8 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
-        Check {
-            name: "each machine has a subnet of its own, and docker gives addresses from it",
-            how: How::Now(subnets),
-        },
+        FORMED,
+        SUBNETS_LEASED,
         Check {
             name: "a container answers another one on another machine, over wireguard",
             how: How::Now(answers),
@@ -53,10 +50,7 @@ fn start(stage: &Stage) -> Result<Machine> {
 }
 
 fn answers(one: &mut Machine, stage: &Stage) -> Result<()> {
-    let mut members = stage.members();
-    let (first, third) = addresses(one, &mut members, stage)?;
-    let other = members.get_mut(&3).context("no third machine")?;
-    both_ways(one, other, &first, &third)?;
+    containers_answer(one, stage)?;
     let device = one.ask("ip -details link show flannel-wg")?;
     ensure!(
         device.contains("wireguard") && device.contains("mtu 1420"),
@@ -103,7 +97,7 @@ fn unreadable(one: &mut Machine, stage: &Stage) -> Result<()> {
         "the answer is in {}",
         capture.display()
     );
-    let packets = wireguard_packets(&bytes);
+    let packets = frames(&bytes).filter(|frame| is_data(frame)).count();
     ensure!(
         packets > 0,
         "no packet of wireguard is in {}",
@@ -116,35 +110,15 @@ fn unreadable(one: &mut Machine, stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-fn holds(bytes: &[u8], text: &str) -> bool {
-    let text = text.as_bytes();
-    bytes.windows(text.len()).any(|part| part == text)
-}
-
-/// Of data: IPv4, UDP to or from wireguard's port, and a message of the fourth kind.
-fn wireguard_packets(capture: &[u8]) -> usize {
-    const FILE_HEADER: usize = 24;
-    const RECORD_HEADER: usize = 16;
+/// With data: IPv4, UDP to or from wireguard's port, and a message of the fourth kind.
+fn is_data(frame: &[u8]) -> bool {
     /// Ethernet, IPv4 without options.
     const UDP: usize = 14 + 20;
-    let mut rest = capture.get(FILE_HEADER..).unwrap_or_default();
-    let mut count = 0;
-    while let Some((header, after)) = rest.split_at_checked(RECORD_HEADER) {
-        let length = [header[8], header[9], header[10], header[11]];
-        let length = u32::from_le_bytes(length) as usize;
-        let Some((frame, after)) = after.split_at_checked(length) else {
-            break;
-        };
-        rest = after;
-        let is_ipv4_udp = frame.get(12..15) == Some(&[8, 0, 0x45]) && frame.get(23) == Some(&17);
-        let port = PORT.to_be_bytes();
-        let ports = [frame.get(UDP..UDP + 2), frame.get(UDP + 2..UDP + 4)];
-        let is_data = frame.get(UDP + 8..UDP + 12) == Some(&[4, 0, 0, 0]);
-        if is_ipv4_udp && ports.contains(&Some(&port)) && is_data {
-            count += 1;
-        }
-    }
-    count
+    let is_ipv4_udp = frame.get(12..15) == Some(&[8, 0, 0x45]) && frame.get(23) == Some(&17);
+    let port = PORT.to_be_bytes();
+    let ports = [frame.get(UDP..UDP + 2), frame.get(UDP + 2..UDP + 4)];
+    let is_fourth = frame.get(UDP + 8..UDP + 12) == Some(&[4, 0, 0, 0]);
+    is_ipv4_udp && ports.contains(&Some(&port)) && is_fourth
 }
 
 fn peers(machine: &mut Machine) -> Result<Vec<String>> {
@@ -181,33 +155,25 @@ fn restarted(one: &mut Machine, stage: &Stage) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// One record of a capture.
-    fn record(frame: &[u8]) -> Vec<u8> {
-        let length = (frame.len() as u32).to_le_bytes();
-        [&[0; 8], &length[..], &length[..], frame].concat()
-    }
-
     #[test]
-    fn data_of_wireguard_is_counted_and_nothing_else() {
+    fn data_of_wireguard_is_told_from_everything_else() {
         let frame = |protocol: u8, port: u16, kind: u8| {
             let mut frame = vec![0; 60];
             frame[12..15].copy_from_slice(&[8, 0, 0x45]);
             frame[23] = protocol;
             frame[36..38].copy_from_slice(&port.to_be_bytes());
             frame[42] = kind;
-            record(&frame)
+            frame
         };
-        let parts = [
-            vec![0; 24],
-            frame(17, PORT, 4),
-            frame(17, PORT, 1),
-            frame(6, PORT, 4),
-            frame(17, 8472, 4),
-            record(&[1, 2, 3]),
-            frame(17, PORT, 4),
-            vec![0; 7],
+        let cases = [
+            (frame(17, PORT, 4), true),
+            (frame(17, PORT, 1), false),
+            (frame(6, PORT, 4), false),
+            (frame(17, 8472, 4), false),
+            (vec![1, 2, 3], false),
         ];
-        assert_eq!(wireguard_packets(&parts.concat()), 2);
-        assert!(holds(b"a plain text", "plain") && !holds(b"a pl", "plain"));
+        for (frame, expected) in cases {
+            assert_eq!(is_data(&frame), expected, "{frame:?}");
+        }
     }
 }

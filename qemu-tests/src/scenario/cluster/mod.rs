@@ -3,6 +3,7 @@
 
 mod asker;
 mod broken;
+mod capture;
 mod client;
 mod encrypted;
 mod members;
@@ -45,10 +46,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     extent: Extent::Usual,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
+        FORMED,
         Check {
             name: "units started on one machine run on the machine they fit",
             how: How::Now(units_run),
@@ -69,10 +67,7 @@ pub(super) const FAULTS: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
+        FORMED,
         Check {
             name: "an etcd that is silent for a minute stops no unit",
             how: How::Now(silent_store),
@@ -105,6 +100,12 @@ fn on(machine: &mut Machine, unit: &str) -> Result<String> {
     };
     Ok(place.clone())
 }
+
+/// What each scenario of a cluster begins with.
+const FORMED: Check = Check {
+    name: "three machines with one cloud-config are an etcd cluster behind TLS",
+    how: How::Now(formed),
+};
 
 fn formed(one: &mut Machine, stage: &Stage) -> Result<()> {
     let begin = Instant::now();

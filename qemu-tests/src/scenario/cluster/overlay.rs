@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use super::members::{Extra, LIMIT, Members, NUMBERS, control, start_with};
 use super::names::by_name;
 use super::networks::{self, CONFIG};
-use super::{formed, registered};
+use super::{FORMED, registered};
 use crate::machine::Machine;
 use crate::registry::{GREETER_PORT, GREETING};
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -18,14 +18,8 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
-        Check {
-            name: "each machine has a subnet of its own, and docker gives addresses from it",
-            how: How::Now(subnets),
-        },
+        FORMED,
+        SUBNETS_LEASED,
         Check {
             name: "a container answers another one on another machine, over vxlan",
             how: How::Now(answers),
@@ -47,6 +41,11 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
             how: How::Now(cut_off),
         },
     ],
+};
+
+pub(super) const SUBNETS_LEASED: Check = Check {
+    name: "each machine has a subnet of its own, and docker gives addresses from it",
+    how: How::Now(subnets),
 };
 
 pub(super) const NETWORK: &str = "10.77.0.0/16";
@@ -88,7 +87,7 @@ pub(super) fn subnet_of(machine: &mut Machine) -> Result<String> {
     })
 }
 
-pub(super) fn subnets(one: &mut Machine, stage: &Stage) -> Result<()> {
+fn subnets(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut members = stage.members();
     let mut all = Vec::new();
     for machine in [&mut *one].into_iter().chain(members.values_mut()) {
@@ -156,11 +155,16 @@ pub(super) fn addresses(
     Ok((serve(one, stage)?, serve(third, stage)?))
 }
 
-fn answers(one: &mut Machine, stage: &Stage) -> Result<()> {
+/// Those of the first and the third machine, each from the other's.
+pub(super) fn containers_answer(one: &mut Machine, stage: &Stage) -> Result<()> {
     let mut members = stage.members();
     let (first, third) = addresses(one, &mut members, stage)?;
     let other = members.get_mut(&3).context("no third machine")?;
-    both_ways(one, other, &first, &third)?;
+    both_ways(one, other, &first, &third)
+}
+
+fn answers(one: &mut Machine, stage: &Stage) -> Result<()> {
+    containers_answer(one, stage)?;
     let device = one.ask("ip -details link show flannel.1")?;
     ensure!(device.contains("vxlan id 1"), "{device}");
     Ok(())

@@ -4,13 +4,13 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::formed;
 use super::members::{LIMIT, NUMBERS, address, control, told};
 use super::networks::CONFIG;
 use super::overlay::{
-    NETWORK, addresses, both_ways, extra, reaches, routes, start_with_overlay, subnet_of, subnets,
+    NETWORK, SUBNETS_LEASED, addresses, both_ways, extra, reaches, routes, start_with_overlay,
+    subnet_of,
 };
-use super::{begin, is_formed, registered};
+use super::{FORMED, begin, is_formed, registered};
 use crate::machine::Machine;
 use crate::scenario::runner::BOOT_LIMIT;
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -22,14 +22,8 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start: |stage| start_with_overlay(stage, CONFIG),
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
-        Check {
-            name: "each machine has a subnet of its own, and docker gives addresses from it",
-            how: How::Now(subnets),
-        },
+        FORMED,
+        SUBNETS_LEASED,
         Check {
             name: "with every twentieth packet lost traffic goes on, and nothing is removed",
             how: How::Now(losses),

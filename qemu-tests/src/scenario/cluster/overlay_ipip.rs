@@ -4,9 +4,12 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use super::formed;
+use super::FORMED;
+use super::capture::{frames, holds};
 use super::members::{LIMIT, NUMBERS, control, told};
-use super::overlay::{addresses, both_ways, reaches, start_with_overlay, subnets};
+use super::overlay::{
+    SUBNETS_LEASED, addresses, both_ways, containers_answer, reaches, start_with_overlay,
+};
 use crate::machine::Machine;
 use crate::registry::GREETING;
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -18,14 +21,8 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
-        Check {
-            name: "each machine has a subnet of its own, and docker gives addresses from it",
-            how: How::Now(subnets),
-        },
+        FORMED,
+        SUBNETS_LEASED,
         Check {
             name: "a container answers another one on another machine, over ipip",
             how: How::Now(answers),
@@ -49,10 +46,7 @@ fn start(stage: &Stage) -> Result<Machine> {
 }
 
 fn answers(one: &mut Machine, stage: &Stage) -> Result<()> {
-    let mut members = stage.members();
-    let (first, third) = addresses(one, &mut members, stage)?;
-    let other = members.get_mut(&3).context("no third machine")?;
-    both_ways(one, other, &first, &third)?;
+    containers_answer(one, stage)?;
     let device = one.ask(&format!("ip -details link show {DEVICE}"))?;
     ensure!(
         device.contains("ipip") && device.contains("mtu 1480"),
@@ -83,25 +77,10 @@ fn wrapped(one: &mut Machine, stage: &Stage) -> Result<()> {
             ensure!(reaches(one, &third)?, "no answer while it is captured");
             let bytes = fs::read(&capture).context("reading the capture")?;
             let mut wrapped = frames(&bytes).filter(|frame| is_ipip(frame));
-            let greeting = GREETING.as_bytes();
-            let says = |frame: &[u8]| frame.windows(greeting.len()).any(|part| part == greeting);
-            Ok(wrapped.any(says).then_some(()))
+            let says = wrapped.any(|frame| holds(frame, GREETING));
+            Ok(says.then_some(()))
         },
     )
-}
-
-/// Of a capture, whose header and whose records' headers come before each.
-fn frames(capture: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const FILE_HEADER: usize = 24;
-    const RECORD_HEADER: usize = 16;
-    let mut rest = capture.get(FILE_HEADER..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (header, after) = rest.split_at_checked(RECORD_HEADER)?;
-        let length = [header[8], header[9], header[10], header[11]];
-        let (frame, after) = after.split_at_checked(u32::from_le_bytes(length) as usize)?;
-        rest = after;
-        Some(frame)
-    })
 }
 
 /// IPv4 without options, in it protocol 4 with IPv4.
@@ -148,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_in_packets_are_found_in_a_capture() {
+    fn packets_in_packets_are_told_from_others() {
         let packet = |protocol: u8, inner: u8| {
             let mut frame = vec![0; 40];
             frame[12..15].copy_from_slice(&[8, 0, 0x45]);
@@ -157,15 +136,7 @@ mod tests {
             frame
         };
         let all = [packet(4, 0x45), packet(17, 0x45), packet(4, 0x60)];
-        let mut capture = vec![0; 24];
-        for frame in &all {
-            capture.extend([0; 8]);
-            capture.extend((frame.len() as u32).to_le_bytes());
-            capture.extend((frame.len() as u32).to_le_bytes());
-            capture.extend(frame);
-        }
-        capture.extend([0; 7]);
-        let found: Vec<bool> = frames(&capture).map(is_ipip).collect();
+        let found = all.each_ref().map(|frame| is_ipip(frame));
         assert_eq!(found, [true, false, false]);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::members::{Extra, LIMIT, control, start_with, told};
-use super::{formed, id_at};
+use super::{FORMED, id_at};
 use crate::machine::{Machine, SSH_PORT};
 use crate::scenario::runner::BOOT_LIMIT;
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -22,10 +22,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
+        FORMED,
         Check {
             name: "outside its window a machine neither reboots nor takes the lock",
             how: How::Now(window),

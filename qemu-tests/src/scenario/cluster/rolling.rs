@@ -5,10 +5,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::FORMED;
 use super::asker;
 use super::broken::stops_at_the_first;
 use super::client::Client;
-use super::formed;
 use super::members::{Extra, LIMIT, Members, NUMBERS, places, start_with, told};
 use super::page::{PORT, TOKEN, shown};
 use super::replaced::{SHOP_PORT, replaced};
@@ -25,10 +25,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
+        FORMED,
         Check {
             name: "a container of the cluster answers on every machine",
             how: How::Now(serves),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::members::{LIMIT, NUMBERS, address, control, number_of, places, start, told};
-use super::{formed, id_at, on, registered, start_on, start_unit};
+use super::{FORMED, id_at, on, registered, start_on, start_unit};
 use crate::machine::Machine;
 use crate::scenario::runner::BOOT_LIMIT;
 use crate::scenario::{Check, Extent, How, Scenario, Stage};
@@ -18,10 +18,7 @@ pub(in crate::scenario) const SCENARIO: Scenario = Scenario {
     extent: Extent::Full,
     start,
     checks: &[
-        Check {
-            name: "three machines with one cloud-config are an etcd cluster behind TLS",
-            how: How::Now(formed),
-        },
+        FORMED,
         Check {
             name: "metadata, conditions and conflicts choose the machine, and explain says why not",
             how: How::Now(chosen),
