@@ -45,7 +45,8 @@ impl<S: Store> View<S> {
         }
     }
 
-    /// Waits for the next change.
+    /// Waits for the next change. Given up while it takes one in, the model is of no moment, and the
+    /// next call says that the view has to be opened anew.
     pub async fn advance(&mut self) -> Result<(), WatchEnd> {
         match self {
             View::All(feed) => feed.advance().await,
@@ -62,6 +63,14 @@ pub struct Part<S> {
     desired: Watch,
     /// What the machines that have to do with the units say.
     machines: BTreeMap<MachineId, Vec<Watch>>,
+    taking: Taking,
+}
+
+/// Of what the leader said: it is not whole before all that it names is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Done,
+    Begun,
 }
 
 /// As much of the cluster as the units are concerned by, now.
@@ -277,6 +286,7 @@ impl<S: Store> Part<S> {
             names: names.to_vec(),
             desired: watch,
             machines: BTreeMap::new(),
+            taking: Taking::Done,
         };
         for id in found {
             part.follow(id, revision).await?;
@@ -297,6 +307,10 @@ impl<S: Store> Part<S> {
 
     /// Waits for the next change that concerns the units.
     pub async fn advance(&mut self) -> Result<(), WatchEnd> {
+        if self.taking == Taking::Begun {
+            let why = "a change was not read to its end";
+            return Err(WatchEnd::Lost(why.to_string()));
+        }
         loop {
             match self.next().await {
                 From::Machine(batch) => {
@@ -349,10 +363,12 @@ impl<S: Store> Part<S> {
             return Ok(false);
         }
         let revision = batch.revision;
+        self.taking = Taking::Begun;
         self.model.apply(&Batch { revision, events });
         self.read_again(new, revision)
             .await
             .map_err(|error| WatchEnd::Lost(error.to_string()))?;
+        self.taking = Taking::Done;
         Ok(true)
     }
 

@@ -5,6 +5,7 @@ use crate::scheduler::keys::{Assignment, Observed, Seen, State};
 use crate::scheduler::orders::{self, Known};
 use crate::scheduler::standing::standing;
 use crate::scheduler::text::Text;
+use crate::store::faulty::{Faulty, Random};
 use crate::store::memory::Memory;
 use crate::systemd::Active;
 
@@ -114,6 +115,36 @@ async fn a_view_sees_a_unit_come_go_and_end() {
             !model.units.contains_key(&unit) && standing(model, &unit) == (State::Inactive, None)
         })
         .await;
+    }
+}
+
+/// Whoever waits for something else as well may give `advance` up at any moment.
+#[tokio::test(start_paused = true)]
+async fn a_view_that_is_given_up_while_it_reads_misses_nothing() {
+    for seed in 0..50 {
+        let (memory, random) = (Memory::default(), Random::new(seed));
+        known(&memory, "a.service").await;
+        let store = Faulty::new(memory.clone(), random.clone());
+        let names = [name("a.service")];
+        let waiting = async {
+            let mut view = View::open(&store, &names).await.expect("a view");
+            for machine in ["m1", "m2", "m3"] {
+                hold(&memory, machine, &["a.service"]).await;
+            }
+            while view.model().observed.len() < 3 {
+                let patience = Duration::from_millis(random.below(40));
+                if let Ok(Err(_)) = tokio::time::timeout(patience, view.advance()).await {
+                    view = View::open(&store, &names).await.expect("a view");
+                }
+            }
+            let (state, _) = standing(view.model(), &names[0]);
+            assert_eq!(state, State::Launched, "seed {seed}");
+        };
+        let local = tokio::task::LocalSet::new();
+        let in_time = tokio::time::timeout(Duration::from_secs(60), local.run_until(waiting));
+        in_time
+            .await
+            .unwrap_or_else(|_| panic!("seed {seed}: the view stands still"));
     }
 }
 

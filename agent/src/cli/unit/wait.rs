@@ -1,6 +1,7 @@
 //! Waiting until units are as they were ordered to be.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -40,18 +41,26 @@ pub(super) async fn until(
             if open.is_empty() {
                 return anyhow::Ok(());
             }
-            let asked = async {
+            let nowhere = nowhere(view.model(), &open);
+            let telling = async {
                 match why {
-                    Some(at) => tokio::time::sleep_until(at).await,
+                    Some(at) => {
+                        tokio::time::sleep_until(at).await;
+                        tell_why(store, &nowhere).await
+                    }
                     None => std::future::pending().await,
                 }
             };
-            let advanced = tokio::select! {
-                advanced = view.advance() => advanced,
-                () = asked => {
-                    why = None;
-                    tell_why(store, view.model(), &open).await?;
-                    continue;
+            let advanced = {
+                // Not given up for the telling: the change that it takes in would be lost.
+                let mut advance = pin!(view.advance());
+                tokio::select! {
+                    advanced = &mut advance => advanced,
+                    told = telling => {
+                        told?;
+                        why = None;
+                        advance.await
+                    }
                 }
             };
             if advanced.is_err() {
@@ -76,10 +85,16 @@ pub(super) async fn until(
     }
 }
 
-/// What no machine may hold waits for one that may: the user ought to know for what.
-async fn tell_why(store: &Etcd, model: &Model, open: &BTreeSet<&UnitName>) -> Result<()> {
+/// Units that are on no machine, the first of them.
+fn nowhere(model: &Model, open: &BTreeSet<&UnitName>) -> Vec<UnitName> {
     let nowhere = |name: &&UnitName| model.holders(name).is_empty() && !name.is_template();
-    for name in open.iter().copied().filter(nowhere).take(FEW) {
+    let names = open.iter().copied().filter(nowhere);
+    names.take(FEW).cloned().collect()
+}
+
+/// What no machine may hold waits for one that may: the user ought to know for what.
+async fn tell_why(store: &Etcd, names: &[UnitName]) -> Result<()> {
+    for name in names {
         if let Some(refusal) = explain(store, name).await?.refusal() {
             eprintln!("strake: {name} waits, no machine may hold it: {refusal}");
         }
